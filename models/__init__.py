@@ -1,0 +1,1 @@
+"""Networks, cards, weights and training. Knows arrays, not slides or HTTP."""

@@ -1,0 +1,1 @@
+"""Network architectures, built from code and a card, never from a pickle."""

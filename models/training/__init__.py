@@ -1,0 +1,1 @@
+"""Training and evaluation. Imported only by the command line, lazily."""

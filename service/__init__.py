@@ -1,0 +1,1 @@
+"""Contract, exports and command line: everything that runs without torch."""

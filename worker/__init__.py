@@ -1,0 +1,1 @@
+"""Slide in, report out."""

@@ -1,0 +1,1 @@
+"""Readers of whole-slide images behind one protocol."""
