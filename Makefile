@@ -1,0 +1,54 @@
+# Needs python3 (3.11 or 3.12, with venv) and make. Everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+# PyTorch on a CPU spends its time in page faults with glibc's default thresholds.
+export MALLOC_MMAP_THRESHOLD_ := 1000000000
+export MALLOC_TRIM_THRESHOLD_ := 1000000000
+
+.PHONY: setup setup-dev demo test check bench lock clean
+
+setup: .venv/worker.stamp        ## install what a scan needs
+setup-dev: .venv/dev.stamp       ## and what training, tests and checks need
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+
+.venv/worker.stamp: requirements.lock pyproject.toml | .venv/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+.venv/dev.stamp: requirements-dev.lock pyproject.toml | .venv/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@ .venv/worker.stamp
+
+demo: setup                      ## the main job: a synthetic slide, scanned to a report
+	$(BIN)/smearscan demo-slide $(DEMO)/slide.tiff --mm2 1 --seed 1
+	$(BIN)/smearscan scan $(DEMO)/slide.tiff --out $(DEMO)/report
+	@echo "open $(DEMO)/report/report.html"
+
+test: setup-dev                  ## every test
+	$(BIN)/python -m pytest -q
+
+check: setup-dev                 ## what CI runs: style, types, import rules, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q
+
+bench: setup-dev                 ## print and store the benchmarks of this machine
+	$(BIN)/python -m benchmarks.bench_slide
+
+lock: .venv/bin/uv               ## pin all dependencies anew, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --extra worker pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --extra dev pyproject.toml -o requirements-dev.lock
+
+clean:                           ## remove what these commands made
+	rm -rf .venv $(DEMO) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,100 @@
+"""A classifier ready to serve: patches in, class probabilities out."""
+
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.card import ClassifierCard, load_card
+from models.checkpoint import WEIGHTS_FILE, WEIGHTS_ROOT, load_weights, locate_weights
+from models.errors import PatchShapeError
+from models.nets.registry import build_network
+from models.preprocess import normalise, resize, to_tensor
+from models.taxonomy import CODES
+
+DEFAULT_CLASSIFIER: Final = "resnext50-cpu160"
+"""Weights `smearscan scan` uses unless told otherwise."""
+
+
+class Classifier:
+    """A network with its card, in evaluation mode on one device.
+
+    Args:
+        network: (N, 3, input_px, input_px) → (N, 15) logits.
+        card: how to feed it and what its outputs mean.
+        device: of the network; CPU by default.
+        batch_size: patches per forward pass; bounds memory.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        card: ClassifierCard,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int = 32,
+    ) -> None:
+        self.card = card
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self._network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._masked = torch.tensor(
+            [code in card.unsupported_classes for code in CODES], device=self.device
+        )
+
+    @classmethod
+    def load(
+        cls,
+        name: str = DEFAULT_CLASSIFIER,
+        *,
+        root: Path = WEIGHTS_ROOT,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Build the network a card names and fill it with its weights.
+
+        Raises:
+            WeightsUnavailable: no weights of that name, or their file or network is missing.
+            WeightsCorrupt: card or weights are damaged or do not belong together.
+        """
+        directory = locate_weights(name, root=root)
+        card = load_card(directory)
+        network = build_network(card.network, len(card.classes))
+        load_weights(network, directory / WEIGHTS_FILE, card.sha256)
+        return cls(network, card, device=device)
+
+    def predict(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities of leukocyte patches.
+
+        Args:
+            patches: RGB, shape (N, patch_px, patch_px, 3), 0–255, each card.patch_um micrometres
+                wide, the cell at its centre. N may be 0.
+
+        Returns:
+            Shape (N, 15), rows sum to 1, columns in taxonomy order, 0 for unsupported classes.
+
+        Raises:
+            PatchShapeError: patches do not match the card.
+        """
+        side = self.card.patch_px
+        if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (side, side, 3):
+            raise PatchShapeError(
+                f"patches are {patches.dtype} {patches.shape}, the card asks for uint8"
+                f" (N, {side}, {side}, 3)"
+            )
+        out = np.empty((len(patches), len(CODES)), np.float32)
+        for start in range(0, len(patches), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            out[batch] = self._forward(patches[batch])
+        return out
+
+    @torch.inference_mode()
+    def _forward(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images = resize(to_tensor(patches).to(self.device), self.card.input_px)
+        images = normalise(images, self.card.mean, self.card.std)
+        logits = self._network(images.contiguous(memory_format=torch.channels_last)).float()
+        logits = (logits / self.card.temperature).masked_fill(self._masked, -torch.inf)
+        probabilities: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
+        return probabilities

@@ -1,0 +1,109 @@
+"""Random changes of a batch of crops that leave the cell's class as it is.
+
+Colour changes happen in optical density, −log(intensity), where stain adds up (Beer–Lambert; the
+space of Ruifrok and Johnston 2001).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.training.recipe import Augmentation
+
+
+def augment(
+    fields: Tensor,
+    *,
+    field_um: float,
+    patch_um: float,
+    px: int,
+    how: Augmentation,
+    generator: torch.Generator,
+) -> Tensor:
+    """One random view of every field.
+
+    Args:
+        fields: (N, 3, H, H) in 0–1, each `field_um` wide, the cell at its centre.
+        field_um: width of a field, µm; wider than `patch_um` leaves room to rotate.
+        patch_um: width of the view, µm.
+        px: width of the view, px.
+        how: strengths.
+        generator: the only source of randomness.
+
+    Returns:
+        (N, 3, px, px) in 0–1.
+    """
+    views = _move(fields, field_um=field_um, patch_um=patch_um, px=px, how=how, rng=generator)
+    views = _fade(views, patch_um=patch_um, how=how, rng=generator)
+    views = _stain(views, how=how, rng=generator)
+    views = _blur(views, how=how, rng=generator)
+    sigma = how.noise * torch.rand((len(views), 1, 1, 1), generator=generator)
+    return (views + sigma * torch.randn(views.shape, generator=generator)).clamp_(0.0, 1.0)
+
+
+def _move(
+    fields: Tensor,
+    *,
+    field_um: float,
+    patch_um: float,
+    px: int,
+    how: Augmentation,
+    rng: torch.Generator,
+) -> Tensor:
+    """Rotate by any angle, mirror, magnify and shift; one interpolation for all."""
+    n = len(fields)
+    angle = torch.rand(n, generator=rng) * (2 * torch.pi)
+    mirror = torch.randint(0, 2, (n,), generator=rng) * 2.0 - 1.0
+    magnification = torch.exp(torch.randn(n, generator=rng) * how.scale)
+    extent = patch_um / field_um / magnification
+    shift = torch.randn((n, 2), generator=rng) * (2 * how.shift_um / field_um)
+    cos, sin = torch.cos(angle) * extent, torch.sin(angle) * extent
+    rows = [
+        torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
+        torch.stack([sin * mirror, cos, shift[:, 1]], 1),
+    ]
+    theta = torch.stack(rows, 1)
+    if fields.shape[-1] * patch_um / field_um >= 2 * px:
+        fields = F.avg_pool2d(fields, 2)
+    grid = F.affine_grid(theta, [n, 3, px, px], align_corners=False)
+    return F.grid_sample(fields, grid, padding_mode="reflection", align_corners=False)
+
+
+def _fade(views: Tensor, *, patch_um: float, how: Augmentation, rng: torch.Generator) -> Tensor:
+    """Blend everything outside a circle of 8–12 µm radius into the patch's own glass colour."""
+    n, _, px, _ = views.shape
+    axis = ((torch.arange(px) + 0.5) / px - 0.5) * patch_um
+    distance_um = torch.hypot(axis[None, :], axis[:, None])
+    radius_um = 8.0 + 4.0 * torch.rand((n, 1, 1, 1), generator=rng)
+    chosen = torch.rand((n, 1, 1, 1), generator=rng) < how.fade
+    outside = torch.sigmoid((distance_um - radius_um) * 4.0) * chosen
+    glass = views.flatten(2).quantile(0.95, dim=2)[:, :, None, None]
+    return views * (1.0 - outside) + glass * outside
+
+
+def _stain(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
+    """Change each image's stain strengths, stain hues and glass colour."""
+    n = len(views)
+    density = -torch.log(views.clamp_min(1 / 255))
+    mix = torch.eye(3) + how.stain_mix * torch.randn((n, 3, 3), generator=rng)
+    gain = torch.exp(how.stain_gain * torch.randn((n, 3, 1), generator=rng))
+    overall = torch.exp(how.stain_gain * torch.randn((n, 1, 1), generator=rng))
+    glass = how.glass * torch.randn((n, 3, 1, 1), generator=rng)
+    density = torch.einsum("nij,njhw->nihw", mix * gain * overall, density) + glass
+    return torch.exp(-density).clamp_(0.0, 1.0)
+
+
+def _blur(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
+    """Blur a share of the batch, one sigma for all of it."""
+    chosen = torch.rand(len(views), generator=rng) < how.blur
+    sigma = 0.3 + 1.2 * float(torch.rand((), generator=rng))
+    taps = torch.exp(-0.5 * (torch.arange(-4, 5) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(views.dtype)
+    if not chosen.any():
+        return views
+    some = F.pad(views[chosen], (4, 4, 4, 4), mode="replicate")
+    some = F.conv2d(some, taps.view(1, 1, 1, 9).expand(3, 1, 1, 9), groups=3)
+    some = F.conv2d(some, taps.view(1, 1, 9, 1).expand(3, 1, 9, 1), groups=3)
+    views = views.clone()
+    views[chosen] = some
+    return views
