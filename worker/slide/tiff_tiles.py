@@ -1,0 +1,323 @@
+"""Plain TIFF slides: structure by tifffile, tiles by imagecodecs, both under suspicion.
+
+The one place where errors of tifffile and imagecodecs are translated. On hostile files they raise
+nearly anything, so `HOSTILE` is wide; it is caught around library calls only.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from service.contract.failure import AnalysisError, FailureCode, RegionUnreadable, SlideError
+from worker.slide.codestream import find_defect
+from worker.slide.geometry import Size
+from worker.slide.limits import MAX_TILE_PX, check_size
+from worker.slide.pyramid import TiledLevel, fits_pyramid, measure_downsample
+from worker.slide.resolution import (
+    StatedResolution,
+    state_aperio_resolution,
+    state_ome_resolution,
+    state_tiff_resolution,
+)
+
+READER: Final = f"tifffile {tifffile.__version__}"
+
+HOSTILE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,  # a codec that this build of imagecodecs lacks
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # also every imagecodecs error, NotImplementedError and RecursionError
+    SyntaxError,  # XML
+    TypeError,
+    ValueError,  # also TiffFileError and UnicodeError
+    struct.error,
+    tifffile.OmeXmlError,
+    zlib.error,
+)
+
+_JPEG: Final = 7
+_JPEG2000: Final = 34712
+_BOUNDED: Final = frozenset({1, 5, 8, 32773, 32946, 50000})
+"""none, LZW, deflate (two codes), PackBits, Zstandard: decoded into a buffer of known size."""
+_RGB: Final = 2
+_YCBCR: Final = 6
+_PHOTOMETRIC: Final = {0: "greyscale", 1: "greyscale", 3: "palette", 5: "CMYK", 8: "CIELAB"}
+
+
+@dataclass(frozen=True, slots=True)
+class TiffImage:
+    """One image of a TIFF, as its directory describes it.
+
+    Attributes:
+        size, tile: px. A strip is a tile as wide as the image.
+        offsets, byte_counts: of each tile in the file, row by row.
+        decode: tifffile's closure over the directory: (data, index, jpegtables) -> array.
+    """
+
+    size: Size
+    tile: Size
+    is_tiled: bool
+    bits: int
+    samples: int
+    planar: bool
+    photometric: int
+    compression: int
+    offsets: tuple[int, ...]
+    byte_counts: tuple[int, ...]
+    jpeg_tables: bytes | None
+    decode: Callable[..., Any]
+
+    @property
+    def grid(self) -> Size:
+        """Columns and rows of tiles."""
+        return Size(
+            -(-self.size.width // self.tile.width), -(-self.size.height // self.tile.height)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TiffLayout:
+    """A TIFF whose directories have been checked against the file.
+
+    Attributes:
+        format: "aperio", "ome-tiff" or "generic-tiff".
+        images: full resolution first, then the smaller levels of the same image.
+        resolution: what the metadata say.
+    """
+
+    format: str
+    images: tuple[TiffImage, ...]
+    resolution: StatedResolution | None
+    icc_profile: bool
+
+    @property
+    def base(self) -> TiffImage:
+        """The full-resolution image."""
+        return self.images[0]
+
+
+def read_layout(path: Path) -> TiffLayout:
+    """Read and check a TIFF's directories; `check_directories` must have passed.
+
+    Raises:
+        SlideError: slide_unreadable if tiles lie beyond the end of the file or the directories make
+            no sense; slide_too_large, unsupported_format for sizes that no slide has.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            images = [(page, _read_image(page)) for page in _walk_pages(tiff)]
+            if not images:
+                raise _unreadable("it holds no image")
+            page, base = max(images, key=lambda pair: pair[1].size.width * pair[1].size.height)
+            description = str(page.description or tiff.pages[0].description)
+            resolution = _read_resolution(page, description, base.size)
+            icc_profile = 34675 in page.tags
+    except HOSTILE as err:
+        raise _unreadable("its directories make no sense") from err
+    check_size(base.size)
+    for _, image in images:
+        _check_extent(image, path.stat().st_size)
+    levels = [base]
+    smaller = (image for _, image in images if image.is_tiled)
+    for image in sorted(smaller, key=lambda image: -image.size.width):
+        if fits_pyramid(base.size, image.size) and image.size.width < levels[-1].size.width:
+            levels.append(image)
+    return TiffLayout(_name_format(description), tuple(levels), resolution, icc_profile)
+
+
+def check_plain(layout: TiffLayout) -> None:
+    """Refuse a TIFF that is no vendor's if it is not 8-bit colour or its tile tables do not fit.
+
+    Raises:
+        SlideError: unsupported_format, stains cannot be judged; slide_unreadable.
+    """
+    for image in layout.images:
+        tiles = image.grid.width * image.grid.height * (image.samples if image.planar else 1)
+        if not len(image.offsets) == len(image.byte_counts) == tiles:
+            raise _unreadable(
+                f"an image of {image.size.width} × {image.size.height} px needs {tiles} tiles,"
+                f" {len(image.offsets)} are listed"
+            )
+    base = layout.base
+    if base.bits != 8:
+        what = f"{base.bits} bits a sample"
+    elif base.photometric not in {_RGB, _YCBCR}:
+        what = _PHOTOMETRIC.get(base.photometric, f"photometric {base.photometric}") + " pixels"
+    else:
+        return
+    raise SlideError(
+        FailureCode.UNSUPPORTED_FORMAT,
+        f"the TIFF has {what}; cells are judged by their stain in 8-bit RGB: export the scan as"
+        " 8-bit RGB",
+    )
+
+
+def find_obstacle(layout: TiffLayout) -> str | None:
+    """Why `TiffTiles` cannot read a layout, as a phrase; None if it can."""
+    for image in layout.images:
+        subsampled = image.photometric == _YCBCR and image.compression not in {_JPEG, _JPEG2000}
+        if image.planar or image.samples != 3 or image.bits != 8 or subsampled:
+            return "samples that are not interleaved 8-bit RGB"
+        if image.compression not in {_JPEG, _JPEG2000, *_BOUNDED}:
+            return f"compression {image.compression}"
+        if image.tile.width * image.tile.height > MAX_TILE_PX:
+            kind = "tiles" if image.is_tiled else "strips"
+            return f"{kind} of {image.tile.width} × {image.tile.height} px"
+    return None
+
+
+class TiffTiles:
+    """A `TileSource` over a layout without obstacle."""
+
+    def __init__(self, path: Path, layout: TiffLayout) -> None:
+        self._images = layout.images
+        base = layout.base.size
+        self._levels = tuple(
+            TiledLevel(
+                image.size,
+                measure_downsample(base, image.size) if i else 1.0,
+                image.tile,
+            )
+            for i, image in enumerate(layout.images)
+        )
+        self._stream = path.open("rb")
+
+    @property
+    def levels(self) -> tuple[TiledLevel, ...]:
+        """From full resolution down."""
+        return self._levels
+
+    def read_tile(self, level: int, column: int, row: int) -> NDArray[np.uint8]:
+        """One tile; white where the file leaves it out (byte count 0). See `TileSource`."""
+        image = self._images[level]
+        index = row * image.grid.width + column
+        width = min(image.tile.width, image.size.width - column * image.tile.width)
+        height = min(image.tile.height, image.size.height - row * image.tile.height)
+        if image.byte_counts[index] == 0:
+            return np.full((height, width, 3), 255, np.uint8)
+        where = f"tile ({column}, {row}) of level {level}"
+        try:
+            data = os.pread(self._stream.fileno(), image.byte_counts[index], image.offsets[index])
+        except OSError as err:
+            raise RegionUnreadable(f"{where} cannot be read: {err.strerror}") from err
+        defect = _find_defect(image, data, index)
+        if defect is not None:
+            raise RegionUnreadable(f"{where} is damaged: {defect}")
+        try:
+            decoded, _, _ = image.decode(data, index, jpegtables=image.jpeg_tables)
+            pixels: NDArray[np.uint8] = np.asarray(decoded)[0, :height, :width]
+        except MemoryError as err:
+            raise AnalysisError(
+                FailureCode.OUT_OF_MEMORY, f"no memory to decode {where}: give the worker more"
+            ) from err
+        except HOSTILE as err:
+            raise RegionUnreadable(f"{where} cannot be decoded by {READER}: {err}") from err
+        if pixels.shape != (height, width, 3) or pixels.dtype != np.uint8:
+            raise RegionUnreadable(f"{where} is damaged: it decodes to shape {pixels.shape}")
+        return np.ascontiguousarray(pixels)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._stream.close()
+
+
+def _find_defect(image: TiffImage, data: bytes, index: int) -> str | None:
+    if len(data) < image.byte_counts[index]:
+        return "the file ends within it"
+    if image.compression in {_JPEG, _JPEG2000}:
+        return find_defect(data, image.tile)
+    return None
+
+
+def _walk_pages(tiff: Any) -> Iterator[Any]:
+    """The directories of the main chain, each followed by its sub-directories."""
+    for index in range(len(tiff.pages)):
+        page = tiff.pages.get(index, cache=True, aspage=True)
+        yield page
+        if page.pages is not None:
+            yield from (page.pages.get(i, aspage=True) for i in range(len(page.pages)))
+
+
+def _read_image(page: Any) -> TiffImage:
+    size = Size(int(page.imagewidth), int(page.imagelength))
+    if page.is_tiled:
+        tile = Size(int(page.tilewidth), int(page.tilelength))
+    else:
+        tile = Size(size.width, min(int(page.rowsperstrip), size.height))
+    return TiffImage(
+        size=size,
+        tile=Size(max(1, tile.width), max(1, tile.height)),
+        is_tiled=bool(page.is_tiled),
+        bits=int(np.max(page.bitspersample)),
+        samples=int(page.samplesperpixel),
+        planar=int(page.planarconfig) != 1 and int(page.samplesperpixel) > 1,
+        photometric=int(page.photometric),
+        compression=int(page.compression),
+        offsets=tuple(map(int, page.dataoffsets)),
+        byte_counts=tuple(map(int, page.databytecounts)),
+        jpeg_tables=page.jpegtables,
+        decode=page.decode,
+    )
+
+
+def _read_resolution(page: Any, description: str, size: Size) -> StatedResolution | None:
+    if description.startswith("Aperio"):
+        stated = state_aperio_resolution(description)
+        if stated is not None:
+            return stated
+    if _is_ome(description):
+        stated = state_ome_resolution(description, size)
+        if stated is not None:
+            return stated
+    x, y = (_rational(page.tags.valueof(code)) for code in (282, 283))
+    return state_tiff_resolution(x, y, int(page.tags.valueof(296, default=2)))
+
+
+def _rational(value: Any) -> float:
+    """A TIFF RATIONAL as a number; 0, which states no resolution, if absent or over nothing."""
+    if not isinstance(value, tuple) or len(value) != 2 or not value[1]:
+        return 0.0
+    return float(value[0]) / float(value[1])
+
+
+def _name_format(description: str) -> str:
+    if description.startswith("Aperio"):
+        return "aperio"
+    return "ome-tiff" if _is_ome(description) else "generic-tiff"
+
+
+def _is_ome(description: str) -> bool:
+    return description.rstrip().endswith("OME>")
+
+
+def _check_extent(image: TiffImage, file_bytes: int) -> None:
+    ends = map(sum, zip(image.offsets, image.byte_counts, strict=False))
+    end = max(ends, default=0)
+    if end > file_bytes:
+        raise _unreadable(f"it ends at byte {file_bytes}, its tiles reach to byte {end}")
+    if image.is_tiled and image.tile.width * image.tile.height > MAX_TILE_PX:
+        raise _unreadable(
+            f"a tile is said to have {image.tile.width} × {image.tile.height} px; the limit is"
+            f" {MAX_TILE_PX} px"
+        )
+
+
+def _unreadable(how: str) -> SlideError:
+    return SlideError(
+        FailureCode.SLIDE_UNREADABLE,
+        f"the TIFF is truncated or damaged: {how}; copy or export the slide again",
+    )
