@@ -183,7 +183,7 @@ def fit(recipe: Recipe, manifest: Manifest, *, out: Path) -> None:
         precision=recipe.precision,  # type: ignore[arg-type]
         logger=CSVLogger(out, name=None, version=""),
         callbacks=[
-            ModelCheckpoint(dirpath=out, save_last=True, save_top_k=0, every_n_epochs=1),
+            ModelCheckpoint(dirpath=out, filename="last", enable_version_counter=False),
             EMAWeightAveraging(decay=recipe.ema_decay),
         ],
         use_distributed_sampler=False,

@@ -49,7 +49,7 @@ class Recipe:
     """
 
     network: str = "resnext50_32x4d"
-    stages: tuple[tuple[int, int], ...] = ((10, 96), (8, 128), (3, 160))
+    stages: tuple[tuple[int, int], ...] = ((12, 96), (5, 128))
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

@@ -90,6 +90,7 @@ def test_a_run_killed_between_epochs_resumes_to_the_same_weights(tmp_path, tiny_
     )
     with pytest.raises(Killed):
         fit(killed, manifest, out=tmp_path / "resumed")
+    assert torch.load(tmp_path / "resumed" / "last.ckpt", weights_only=True)["epoch"] == 1
     fit(RECIPE, manifest, out=tmp_path / "resumed")
     whole, resumed = network_state(tmp_path / "whole"), network_state(tmp_path / "resumed")
     for name, tensor in whole.items():
