@@ -1,0 +1,211 @@
+"""Where leukocytes are in a field of pixels: the detector, its card and its peaks.
+
+Coordinates are in field px with the origin at the outer corner of the top left pixel: the centre
+of pixel (i, j) is (i + 0.5, j + 0.5).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from models.checkpoint import CARD_FILE, WEIGHTS_FILE, load_weights, locate_weights
+from models.density import optical_density
+from models.errors import PatchShapeError, WeightsCorrupt
+from models.nets.heatmap import (
+    MEAN_DIAMETER_UM,
+    OUTPUT_STRIDE,
+    RECEPTIVE_RADIUS_PX,
+    STRIDE,
+    HeatmapNet,
+)
+
+DEFAULT_DETECTOR: Final = "leukocyte-heatmap-1"
+
+
+class DetectorCard(BaseModel):
+    """What a detector's weights expect, were trained on and reached."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    network: str = Field(description="Class in models.nets.heatmap.")
+    width: int = Field(gt=0, description="Channels at half resolution.")
+    um_per_px: float = Field(gt=0, description="Scale of the input, micrometres per pixel.")
+    stride_px: int = Field(gt=0, description="Shifts by multiples of this move the output exactly.")
+    margin_px: int = Field(gt=0, description="Tile overlap beyond which no pixel changes a peak.")
+    threshold: float = Field(gt=0, lt=1, description="Least heat of a peak.")
+    min_distance_um: float = Field(gt=0, description="Of two peaks nearer than this one survives.")
+    normalisation: str = Field(description="What is done to the pixels before the network.")
+    training_data: tuple[str, ...] = Field(description="Each source with its licence.")
+    evaluation: dict[str, dict[str, float]] = Field(description="Figures by source, never pooled.")
+    sha256: str = Field(description="Of the weights file, hex.")
+    statement: str = Field(description="What the weights may be used for.")
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """One leukocyte found in a field.
+
+    Attributes:
+        x, y: centre, field px.
+        diameter_um: of the whole cell, estimated.
+        score: heat at the centre, 0–1.
+    """
+
+    x: float
+    y: float
+    diameter_um: float
+    score: float
+
+
+def margin_px(um_per_px: float, min_distance_um: float) -> int:
+    """Least tile margin at which a peak does not depend on the tile: a multiple of `STRIDE`.
+
+    A peak depends on heat within `min_distance_um` and one px for its sub-pixel centre; each heat
+    value on `RECEPTIVE_RADIUS_PX`.
+    """
+    reach = RECEPTIVE_RADIUS_PX + min_distance_um / um_per_px + 2 * OUTPUT_STRIDE
+    return STRIDE * int(np.ceil(reach / STRIDE))
+
+
+class Detector:
+    """A loaded detector. Deterministic; holds no state between calls.
+
+    Args:
+        card: what the network expects.
+        network: with its weights; is set to inference mode and its batch norms are folded.
+        device: "cpu", "cuda", ...
+    """
+
+    def __init__(self, card: DetectorCard, network: HeatmapNet, *, device: str = "cpu") -> None:
+        self.card = card
+        self._device = torch.device(device)
+        self._network = network.eval()
+        self._network.fold()
+        self._network.to(self._device).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(cls, name: str = DEFAULT_DETECTOR, *, device: str = "cpu") -> Self:
+        """Load a detector by the name of its weights directory, or the directory's path.
+
+        Raises:
+            WeightsUnavailable: no such weights, or a file of theirs is missing.
+            WeightsCorrupt: the card is not valid, or the weights are not what it says.
+        """
+        directory = locate_weights(name)
+        try:
+            card = DetectorCard.model_validate(json.loads((directory / CARD_FILE).read_bytes()))
+        except (ValidationError, ValueError) as err:
+            raise WeightsCorrupt(f"the card of weights {name!r} is not a detector's") from err
+        network = HeatmapNet(card.width)
+        load_weights(network, directory / WEIGHTS_FILE, card.sha256)
+        return cls(card, network, device=device)
+
+    def detect(
+        self, fields: NDArray[np.uint8], background: NDArray[np.floating]
+    ) -> list[list[Peak]]:
+        """Leukocytes of fields that share one glass colour.
+
+        Args:
+            fields: RGB at `card.um_per_px`, shape (N, height, width, 3), 0–255. N may be 0.
+            background: RGB of the slide's glass, shape (3,), as `estimate_background` gives it.
+
+        Returns:
+            For each field its peaks, sorted by y, then x. Peaks within `card.margin_px` of the
+            field's edge may depend on what lies beyond it, which is taken for glass.
+
+        Raises:
+            PatchShapeError: fields are not RGB bytes, or the background is not one colour.
+        """
+        if fields.ndim != 4 or fields.shape[3] != 3 or fields.dtype != np.uint8:
+            raise PatchShapeError(
+                f"fields of shape {fields.shape} and type {fields.dtype}; "
+                "want (N, height, width, 3) of uint8"
+            )
+        if np.shape(background) != (3,):
+            raise PatchShapeError(f"a background of shape {np.shape(background)}; want (3,)")
+        if 0 in fields.shape:
+            return [[] for _ in fields]
+        density = torch.from_numpy(optical_density(fields, background))
+        with torch.inference_mode():
+            return self._decode(self._run(density))
+
+    def _run(self, density: Tensor) -> Tensor:
+        """Heat and diameter (µm), shape (N, 2, ceil(H / 2), ceil(W / 2)), on the CPU."""
+        height, width = density.shape[2:]
+        padded = F.pad(density, (0, -width % STRIDE, 0, -height % STRIDE))
+        padded = padded.to(self._device, memory_format=torch.channels_last)
+        out = self._network(padded)[
+            ..., : -(-height // OUTPUT_STRIDE), : -(-width // OUTPUT_STRIDE)
+        ]
+        heat = out[:, 0].sigmoid()
+        diameter_um = out[:, 1].clamp(-2.0, 2.0).exp() * MEAN_DIAMETER_UM
+        return torch.stack([heat, diameter_um], dim=1).cpu()
+
+    def _decode(self, maps: Tensor) -> list[list[Peak]]:
+        um_per_cell = self.card.um_per_px * OUTPUT_STRIDE
+        reach = self.card.min_distance_um / um_per_cell
+        return [
+            decode_peaks(heat.numpy(), diameter.numpy(), self.card.threshold, reach)
+            for heat, diameter in maps.contiguous()
+        ]
+
+
+def decode_peaks(
+    heat: NDArray[np.float32], diameter_um: NDArray[np.float32], threshold: float, reach: float
+) -> list[Peak]:
+    """Peaks of one heat map.
+
+    A cell of the map is a peak if it reaches the threshold and no higher cell lies within `reach`;
+    of equal ones the upper, then the left one wins. The rule looks no further than `reach`, so
+    peaks do not depend on where the map was cut. The centre is refined by a parabola through the
+    peak and its neighbours in each direction.
+
+    Args:
+        heat: shape (rows, cols), 0–1, one cell per `OUTPUT_STRIDE` px.
+        diameter_um: same shape.
+        threshold: least heat.
+        reach: cells; at least 1.
+
+    Returns:
+        Sorted by y, then x; field px.
+    """
+    k = int(np.floor(reach))
+    padded = np.pad(heat, k, constant_values=-1.0)
+    rows, cols = np.nonzero(heat >= threshold)
+    alive = np.ones(len(rows), dtype=bool)
+    value = heat[rows, cols]
+    for dy in range(-k, k + 1):
+        for dx in range(-k, k + 1):
+            if (dy, dx) == (0, 0) or dy * dy + dx * dx > reach * reach:
+                continue
+            other = padded[rows + k + dy, cols + k + dx]
+            earlier = (dy, dx) < (0, 0)
+            alive &= (value > other) if earlier else (value >= other)
+    peaks = [
+        Peak(
+            x=(col + 0.5 + _vertex(padded[row + k, col + k - 1 : col + k + 2])) * OUTPUT_STRIDE,
+            y=(row + 0.5 + _vertex(padded[row + k - 1 : row + k + 2, col + k])) * OUTPUT_STRIDE,
+            diameter_um=float(diameter_um[row, col]),
+            score=float(heat[row, col]),
+        )
+        for row, col in zip(rows[alive].tolist(), cols[alive].tolist(), strict=True)
+    ]
+    return sorted(peaks, key=lambda peak: (peak.y, peak.x))
+
+
+def _vertex(heat: NDArray[np.float32]) -> float:
+    """Offset in cells, -0.5 to 0.5, of the vertex of a parabola through three heats."""
+    before, centre, after = (float(value) for value in heat)
+    if before < 0.0 or after < 0.0:
+        return 0.0
+    curvature = before - 2.0 * centre + after
+    return 0.5 * (before - after) / curvature if curvature < 0.0 else 0.0

@@ -1,0 +1,113 @@
+"""Another laboratory's stain, glass and camera, applied to a field's optical density.
+
+Colours are changed in optical density, where stains add. Every function is pure in its generator.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from models.density import MAX_DENSITY
+
+Density = NDArray[np.float32]
+
+STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.27, 0.78, 0.56], [0.71, -0.47, 0.52]])
+"""Unit optical densities (R, G, B) of azure and eosin, after Ruifrok & Johnston 2001, and a third
+direction for what neither explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class StainJitter:
+    """How far colours wander; standard deviations of natural-log factors unless said otherwise.
+
+    Attributes:
+        stain: each stain's strength, on its own: nuclei may come out lighter than red cells.
+        direction: of each stain's colour vector, absolute.
+        channel: each channel's gain.
+        overall: common gain.
+        gamma: exponent on the density.
+        grey_chance: probability of fading towards grey, by up to `grey` of the way.
+        grey: largest share of grey.
+        glass: error of the glass colour, density, per channel.
+        tilt: illumination gradient across the field, density.
+    """
+
+    stain: float = 0.35
+    direction: float = 0.12
+    channel: float = 0.15
+    overall: float = 0.25
+    gamma: float = 0.12
+    grey_chance: float = 0.2
+    grey: float = 0.6
+    glass: float = 0.05
+    tilt: float = 0.06
+
+
+def jitter_stain(density: Density, jitter: StainJitter, rng: np.random.Generator) -> Density:
+    """Stain as another laboratory might have done it.
+
+    Args:
+        density: shape (height, width, 3), 0 is glass.
+        jitter: how far.
+        rng: consumed by a fixed number of draws.
+
+    Returns:
+        Same shape, 0 to MAX_DENSITY.
+    """
+    basis = STAINS + rng.normal(0.0, jitter.direction, (3, 3))
+    basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+    gains = np.exp(rng.normal(0.0, jitter.stain, 3))
+    mix = np.linalg.inv(STAINS) @ np.diag(gains) @ basis
+    mix *= np.exp(rng.normal(0.0, jitter.channel, 3) + rng.normal(0.0, jitter.overall))
+    grey_chance, grey = rng.random(), rng.uniform(0.0, jitter.grey)
+    if grey_chance < jitter.grey_chance:
+        mix = mix @ ((1.0 - grey) * np.eye(3) + grey / 3.0)
+    out = np.maximum(density @ mix.astype(np.float32), 0.0)
+    out **= np.float32(np.exp(rng.normal(0.0, jitter.gamma)))
+    height, width = density.shape[:2]
+    slope_x, slope_y = rng.normal(0.0, jitter.tilt, 2)
+    plane = (
+        slope_y * np.linspace(-1, 1, height)[:, None] + slope_x * np.linspace(-1, 1, width)
+    ).astype(np.float32)
+    out += plane[..., None] + rng.normal(0.0, jitter.glass, 3).astype(np.float32)
+    clipped: Density = np.clip(out, 0.0, MAX_DENSITY, out=out)
+    return clipped
+
+
+def jitter_optics(density: Density, rng: np.random.Generator) -> Density:
+    """Out of focus or oversharpened, and stray light. Same shape."""
+    chance, amount, stray = rng.random(), rng.random(), rng.uniform(0.0, 0.12)
+    light = np.exp(-density)
+    if chance < 0.4:
+        light = gaussian_filter(light, (1.3 * amount, 1.3 * amount, 0))
+    elif chance < 0.55:
+        light = light + (0.5 + amount) * (light - gaussian_filter(light, (1.0, 1.0, 0)))
+    light = (np.clip(light, 0.0, 1.2) + stray) / (1.0 + stray)
+    out: Density = np.clip(-np.log(np.maximum(light, 1e-2)), 0.0, MAX_DENSITY).astype(np.float32)
+    return out
+
+
+def expose(density: Density, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Density]:
+    """A photograph of the density: random glass colour, sensor noise, perhaps JPEG.
+
+    Returns:
+        RGB of the same height and width, and the glass colour (3,) it was taken with.
+    """
+    glass = np.clip(
+        rng.uniform(150.0, 255.0) * np.exp(rng.normal(0.0, 0.08, 3)), 90.0, 255.0
+    ).astype(np.float32)
+    noise = rng.normal(0.0, 1.0, density.shape).astype(np.float32) * np.float32(
+        rng.choice([0.0, rng.uniform(0.5, 5.0)])
+    )
+    rgb = np.clip(np.exp(-density) * glass + noise, 0.0, 255.0).round().astype(np.uint8)
+    compress, quality = rng.random(), int(rng.integers(35, 96))
+    if compress < 0.5:
+        stream = io.BytesIO()
+        Image.fromarray(rgb).save(stream, "JPEG", quality=quality)
+        rgb = np.asarray(Image.open(stream).convert("RGB"))
+    return rgb, glass
