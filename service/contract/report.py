@@ -1,0 +1,224 @@
+"""The result of one scan: `report.json`.
+
+A class that the model does not support is never reported as zero. In `counts` and `differential`
+its code is present with the value null; a cell's `probabilities` have no such key; and
+`model.unsupported_classes` lists it. CSV and Parquet leave its column empty, HTML writes "not
+supported". A percentage without a denominator (no leukocytes) is null too, but inside an entry:
+`{"percent": null, "ci95": null}`.
+
+Percentages are shares of `n_leukocytes`: cells labelled neither erythroblast (EBO) nor smudge cell
+(KSC). Every 95 % interval is the exact binomial one (Clopper & Pearson, Biometrika 26, 404–413,
+1934). It covers the chance of which cells were on the glass, not the classifier's own errors.
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+
+from models.taxonomy import CODES, NOT_IN_DIFFERENTIAL, CellClass
+from service.contract.quality import Quality
+from service.contract.record import Percent, Record, ScanId, Seconds, Sha256, Share
+from service.contract.scan import ClassSet, RegionChoice, Stage
+
+SCHEMA_VERSION: Final = "1.0"
+"""Major: a reader must change. Minor: a field was added."""
+
+STATEMENT: Final = "Research use only. Not for diagnostic use."
+
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"an interval from {ends[0]} to {ends[1]}")
+    return ends
+
+
+Interval = Annotated[tuple[Percent, Percent], AfterValidator(_ordered)]
+"""Lower and upper end, %."""
+
+
+class SlideRecord(Record):
+    """The slide, without its name: a file name may hold a patient's."""
+
+    sha256: Sha256 = Field(description="Of the file's bytes.")
+    format: str = Field(description="The sniffed format, e.g. 'aperio'.")
+    width: int = Field(gt=0, description="Of level 0, px.")
+    height: int = Field(gt=0, description="Of level 0, px.")
+    um_per_px: float = Field(gt=0, description="Micrometres per level-0 px.")
+    um_per_px_source: str = Field(
+        description="'request', or the metadata it was read from; never guessed."
+    )
+    reader: str = Field(description="Library and version that read it.")
+    icc_profile: bool = Field(description="Whether the file carries one. It is not applied.")
+
+
+class ModelThresholds(Record):
+    """Where P(group) counts a cell as positive, from the classifier's card."""
+
+    blast: Share = Field(description="A cell with p_blast at or above this counts as a blast.")
+    atypical: Share = Field(description="A cell with p_atypical at or above this is atypical.")
+
+
+class ClassifierRecord(Record):
+    """The classifier that was used."""
+
+    name: str = Field(description="Of the weights.")
+    version: str = Field(description="Of the weights.")
+    sha256: Sha256 = Field(description="Of the weights file.")
+    network: str = Field(description="Architecture, e.g. 'resnext50_32x4d'.")
+    patch_um: float = Field(gt=0, description="Edge of the square patch it sees, µm.")
+    input_px: int = Field(gt=0, description="Edge of its input, px.")
+    unsupported_classes: ClassSet = Field(
+        description="Classes it was never shown and cannot recognise, in taxonomy order."
+    )
+    thresholds: ModelThresholds = Field(description="Its operating points.")
+
+    @property
+    def um_per_px(self) -> float:
+        """Micrometres per pixel of its input."""
+        return self.patch_um / self.input_px
+
+
+class DetectorRecord(Record):
+    """The cell detector that was used."""
+
+    name: str = Field(description="Of the weights.")
+    version: str = Field(description="Of the weights.")
+    sha256: Sha256 = Field(description="Of the weights file.")
+
+
+class RegionRecord(Record):
+    """Where cells were counted."""
+
+    choice: RegionChoice = Field(description="What was asked for.")
+    area_mm2: float = Field(ge=0, description="Of the chosen part of the slide, mm².")
+    coverage: Share = Field(description="Of that area, the share that could be read.")
+    tiles: int = Field(ge=0, description="Tiles the area was read in.")
+    tiles_failed: int = Field(ge=0, description="Tiles that could not be read and were skipped.")
+    cells_unread: int = Field(
+        default=0,
+        ge=0,
+        description="Cells found whose patch could not be read: in no other number here.",
+    )
+
+    @model_validator(mode="after")
+    def _failed_within_tiles(self) -> Self:
+        if self.tiles_failed > self.tiles:
+            raise ValueError(f"{self.tiles_failed} of {self.tiles} tiles failed")
+        return self
+
+
+class Proportion(Record):
+    """A class's part of the leukocytes."""
+
+    percent: Percent | None = Field(
+        description="100 · count / n_leukocytes; null without leukocytes."
+    )
+    ci95: Interval | None = Field(
+        description="Exact binomial 95 % interval, %; null without leukocytes."
+    )
+
+
+class GroupCount(Record):
+    """How many leukocytes belong to a group of classes (blasts, atypical cells).
+
+    Only leukocytes count: cells labelled neither EBO nor KSC, each once, whatever its flags. So
+    `count` never exceeds `n_leukocytes`, and `percent` is their ratio.
+    """
+
+    name: str = Field(description="The group's name, as asked for.")
+    classes: ClassSet = Field(description="The group's classes.")
+    unsupported_classes: ClassSet = Field(
+        description="Those of them the model cannot recognise: such cells are not in any number "
+        "here. If these are all, count, percent, ci95 and expected_count are null."
+    )
+    threshold: Share = Field(description="A leukocyte with P(group) at or above this is counted.")
+    n_leukocytes: int = Field(ge=0, description="The denominator, as in the report.")
+    count: int | None = Field(ge=0, description="Leukocytes at or above the threshold.")
+    percent: Percent | None = Field(
+        description="100 · count / n_leukocytes; null without leukocytes."
+    )
+    ci95: Interval | None = Field(description="Exact binomial 95 % interval of percent, %.")
+    expected_count: float | None = Field(
+        ge=0,
+        description="Sum of P(group) over the n_leukocytes leukocytes, 4 decimals: a count that "
+        "needs no threshold. Far from `count`, the model is unsure.",
+    )
+    outside_denominator: int | None = Field(
+        ge=0,
+        description="Further cells at or above the threshold that are labelled EBO or KSC: not "
+        "leukocytes, in none of the numbers above.",
+    )
+
+    def is_positive(self, probability: float | None) -> bool:
+        """Whether a cell with this P(group) reaches the threshold."""
+        return probability is not None and probability >= self.threshold
+
+
+class Versions(Record):
+    """What computed the report."""
+
+    smearscan: str = Field(description="This software.")
+    python: str = Field(description="The interpreter.")
+    libraries: dict[str, str] = Field(
+        default={}, description="Libraries that influence numbers, e.g. torch, by name."
+    )
+
+
+class Report(Record):
+    """Everything a scan found, cell by cell lists aside."""
+
+    schema_version: Literal["1.0"] = Field(default=SCHEMA_VERSION, description="Of this structure.")
+    statement: Literal["Research use only. Not for diagnostic use."] = Field(
+        default=STATEMENT, description="Holds for every number here."
+    )
+    scan_id: ScanId = Field(description="Name of the scan.")
+    analysed_at: AwareDatetime = Field(description="When the analysis ended, with zone.")
+    slide: SlideRecord = Field(description="What was analysed.")
+    model: ClassifierRecord = Field(description="What named the cells.")
+    detector: DetectorRecord = Field(description="What found the cells.")
+    region: RegionRecord = Field(description="Where cells were counted.")
+    n_cells: int = Field(ge=0, description="Cells found, of every class.")
+    n_leukocytes: int = Field(
+        ge=0,
+        description="Cells labelled neither EBO nor KSC: the denominator of every percentage.",
+    )
+    counts: dict[CellClass, int | None] = Field(
+        description="Cells by label, all 15 codes in taxonomy order; null: the model does not "
+        "support the class, so how many there are is unknown."
+    )
+    differential: dict[CellClass, Proportion | None] = Field(
+        description="Per leukocyte class (all but EBO and KSC); null: not supported."
+    )
+    per_100_leukocytes: dict[CellClass, float | None] = Field(
+        description="EBO and KSC per 100 leukocytes, 4 decimals, may exceed 100; null without "
+        "leukocytes, or not supported (then its count is null too)."
+    )
+    blast: GroupCount = Field(description="Blasts: count at the card's threshold P_blast.")
+    atypical: GroupCount = Field(
+        description="Atypical cells: count at the card's threshold of P_atypical."
+    )
+    quality: Quality = Field(description="What to know before trusting the numbers.")
+    timings: dict[Stage, Seconds] = Field(
+        description="Wall time per stage, s. Stages may overlap. Writing the files is not in it."
+    )
+    versions: Versions = Field(description="What computed the report.")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if tuple(self.counts) != CODES:
+            raise ValueError("counts need all 15 codes, in taxonomy order")
+        if set(self.differential) != set(CODES) - NOT_IN_DIFFERENTIAL:
+            raise ValueError("the differential needs every code but EBO and KSC")
+        if set(self.per_100_leukocytes) != NOT_IN_DIFFERENTIAL:
+            raise ValueError("per_100_leukocytes needs EBO and KSC")
+        for code, count in self.counts.items():
+            if (count is None) != (code in self.model.unsupported_classes):
+                raise ValueError(f"the count of {code} must be null exactly when not supported")
+        if sum(count or 0 for count in self.counts.values()) != self.n_cells:
+            raise ValueError("the counts do not add up to n_cells")
+        outside = sum(self.counts[code] or 0 for code in NOT_IN_DIFFERENTIAL)
+        if self.n_leukocytes != self.n_cells - outside:
+            raise ValueError("n_leukocytes is not n_cells without EBO and KSC")
+        if {self.blast.n_leukocytes, self.atypical.n_leukocytes} != {self.n_leukocytes}:
+            raise ValueError("blast and atypical need the report's denominator")
+        return self

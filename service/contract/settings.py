@@ -1,0 +1,51 @@
+"""What an installation may set about an analysis. Built once at the root and passed in."""
+
+from pydantic import Field
+
+from service.contract.record import Record, Share
+
+
+class QualityLimits(Record):
+    """Where a report's quality flags are raised.
+
+    House values, chosen to make a reader look, not to decide: none is a published cut-off.
+    """
+
+    few_leukocytes: int = Field(
+        default=100, ge=1, description="Fewer leukocytes than this is a warning, leukocytes."
+    )
+    some_leukocytes: int = Field(
+        default=200,
+        ge=1,
+        description="Fewer than this is a notice, leukocytes. 200 is the usual manual count.",
+    )
+    smudge_per_100: float = Field(
+        default=20, ge=0, description="More smudge cells (KSC) is a warning, per 100 leukocytes."
+    )
+    min_coverage: Share = Field(
+        default=0.95, description="Less of the region read is a warning, share of its area."
+    )
+    uncertain_share: Share = Field(
+        default=0.2, description="More uncertain cells is a warning, share of all cells."
+    )
+    out_of_focus_share: Share = Field(
+        default=0.2, description="More cells out of focus is a warning, share of all cells."
+    )
+
+
+class AnalysisSettings(Record):
+    """How an analysis behaves, beyond what a request chooses."""
+
+    max_tiles_failed_share: Share = Field(
+        default=0.05,
+        description="Failure budget: with more of the region's tiles unreadable the scan fails "
+        "with `tile_failures_exceeded`, share of tiles.",
+    )
+    uncertain_below: Share = Field(
+        default=0.5,
+        description="A cell whose most probable class has less than this probability is flagged "
+        "`uncertain`.",
+    )
+    quality: QualityLimits = Field(
+        default=QualityLimits(), description="Where quality flags are raised."
+    )

@@ -1,0 +1,216 @@
+"""What a report's reader must know: quality flags in words."""
+
+from models.taxonomy import ATYPICAL, BLAST, CODES, NAMES, CellClass
+from service.contract.quality import Quality, QualityCode, QualityFlag, Severity
+from service.contract.report import ClassifierRecord, RegionRecord
+from service.contract.scan import CellGroup, RegionChoice
+from service.contract.settings import AnalysisSettings
+from worker.cells import CellTable
+
+
+def assess_quality(
+    cells: CellTable,
+    per_100_leukocytes: dict[CellClass, float | None],
+    *,
+    um_per_px: float,
+    region: RegionRecord,
+    classifier: ClassifierRecord,
+    blasts: CellGroup,
+    atypical: CellGroup,
+    settings: AnalysisSettings,
+) -> Quality:
+    """Everything worth saying about a report's numbers, warnings first.
+
+    Args:
+        cells: of the scan.
+        per_100_leukocytes: EBO and KSC per 100 leukocytes; None without leukocytes.
+        um_per_px: micrometres per level-0 px of the slide.
+        region: where cells were counted.
+        classifier: which classes and what resolution it knows.
+        blasts, atypical: the groupings asked for.
+        settings: where flags are raised.
+    """
+    limits = settings.quality
+    n_leukocytes = int(cells.is_leukocyte.sum())
+    uncertain = float(cells.uncertain.mean()) if len(cells) else None
+    blurred = (
+        float(cells.out_of_focus.mean()) if cells.out_of_focus is not None and len(cells) else None
+    )
+    smudges = per_100_leukocytes[CellClass.KSC]
+    flags: list[QualityFlag | None] = [
+        _count_flag(n_leukocytes, limits.few_leukocytes, limits.some_leukocytes),
+        _above(
+            QualityCode.SMUDGE_CELLS,
+            smudges,
+            limits.smudge_per_100,
+            "{value:.0f} smudge cells per 100 leukocytes (limit {limit:g}): fragile cells, often "
+            "lymphocytes or blasts, may be missing from the differential.",
+        ),
+        _coverage_flag(region, limits.min_coverage),
+        _above(
+            QualityCode.UNCERTAIN_CELLS,
+            uncertain,
+            limits.uncertain_share,
+            "{value:.0%} of cells are uncertain (limit {limit:.0%}): their most probable class "
+            f"has less than {settings.uncertain_below:.0%}. Stain, focus or scanner may be "
+            "unlike what the model was trained on.",
+        ),
+        _above(
+            QualityCode.OUT_OF_FOCUS_CELLS,
+            blurred,
+            limits.out_of_focus_share,
+            "{value:.0%} of cells are out of focus (limit {limit:.0%}).",
+        ),
+        _tiles_flag(region),
+        _whole_slide_flag(region),
+        _upsampled_flag(um_per_px, classifier),
+        _regrouped_flag(blasts, atypical),
+        _unsupported_flag(classifier, blasts),
+    ]
+    raised = [flag for flag in flags if flag is not None]
+    return Quality(
+        flags=tuple(sorted(raised, key=lambda flag: flag.severity is not Severity.WARNING)),
+        uncertain_below=settings.uncertain_below,
+        uncertain_share=_rounded(uncertain),
+        out_of_focus_share=_rounded(blurred),
+        edge_cells=int(cells.edge.sum()),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _flag(
+    code: QualityCode,
+    severity: Severity,
+    message: str,
+    value: float | None = None,
+    limit: float | None = None,
+) -> QualityFlag:
+    return QualityFlag(
+        code=code, severity=severity, message=message, value=_rounded(value), limit=limit
+    )
+
+
+def _above(
+    code: QualityCode, value: float | None, limit: float, message: str
+) -> QualityFlag | None:
+    if value is None or value <= limit:
+        return None
+    return _flag(code, Severity.WARNING, message.format(value=value, limit=limit), value, limit)
+
+
+def _count_flag(n: int, few: int, some: int) -> QualityFlag | None:
+    if n == 0:
+        return _flag(
+            QualityCode.NO_LEUKOCYTES,
+            Severity.WARNING,
+            "No leukocytes were found: there is no differential and no percentage.",
+            0,
+        )
+    leukocytes = "1 leukocyte" if n == 1 else f"{n} leukocytes"
+    if n < few:
+        return _flag(
+            QualityCode.FEW_LEUKOCYTES,
+            Severity.WARNING,
+            f"Only {leukocytes} (fewer than {few}): percentages are little more than hints; read "
+            "the intervals.",
+            n,
+            few,
+        )
+    if n < some:
+        return _flag(
+            QualityCode.FEW_LEUKOCYTES,
+            Severity.NOTICE,
+            f"{leukocytes}, fewer than the {some} of a usual manual count: read the intervals.",
+            n,
+            some,
+        )
+    return None
+
+
+def _coverage_flag(region: RegionRecord, minimum: float) -> QualityFlag | None:
+    if region.coverage >= minimum:
+        return None
+    return _flag(
+        QualityCode.COVERAGE_LOW,
+        Severity.WARNING,
+        f"Only {region.coverage:.1%} of the counted region could be read (limit {minimum:.0%}): "
+        "cells elsewhere in it are missing.",
+        region.coverage,
+        minimum,
+    )
+
+
+def _tiles_flag(region: RegionRecord) -> QualityFlag | None:
+    if region.tiles_failed == 0:
+        return None
+    return _flag(
+        QualityCode.TILES_FAILED,
+        Severity.NOTICE,
+        f"{region.tiles_failed} of {region.tiles} tiles could not be read and were skipped: the "
+        "slide file is damaged there.",
+        region.tiles_failed,
+    )
+
+
+def _whole_slide_flag(region: RegionRecord) -> QualityFlag | None:
+    if region.choice is not RegionChoice.ALL:
+        return None
+    return _flag(
+        QualityCode.WHOLE_SLIDE,
+        Severity.NOTICE,
+        "Cells were counted on the whole slide, as asked, not only where they lie in a single "
+        "layer: thick and blurred parts are included.",
+    )
+
+
+def _upsampled_flag(um_per_px: float, classifier: ClassifierRecord) -> QualityFlag | None:
+    if um_per_px <= classifier.um_per_px:
+        return None
+    return _flag(
+        QualityCode.UPSAMPLED,
+        Severity.NOTICE,
+        f"The slide has {um_per_px:.3g} µm per pixel, the classifier sees "
+        f"{classifier.um_per_px:.3g}: its patches are enlarged "
+        f"{um_per_px / classifier.um_per_px:.1f}-fold and show no more detail than the slide.",
+        um_per_px,
+        classifier.um_per_px,
+    )
+
+
+def _regrouped_flag(blasts: CellGroup, atypical: CellGroup) -> QualityFlag | None:
+    changed = [
+        f"{group.name} are {', '.join(group.classes)}"
+        for group, usual in ((blasts, BLAST), (atypical, ATYPICAL))
+        if set(group.classes) != usual
+    ]
+    if not changed:
+        return None
+    return _flag(
+        QualityCode.REGROUPED,
+        Severity.NOTICE,
+        f"Groups were changed by request: {'; '.join(changed)}. The classifier's threshold was "
+        "not set for this grouping.",
+    )
+
+
+def _unsupported_flag(classifier: ClassifierRecord, blasts: CellGroup) -> QualityFlag | None:
+    classes = classifier.unsupported_classes
+    if not classes:
+        return None
+    names = ", ".join(f"{NAMES[code]} ({code})" for code in CODES if code in classes)
+    missing = [code for code in blasts.classes if code in classes]
+    consequence = (
+        f" The blast count cannot include {', '.join(NAMES[code] + 's' for code in missing)}."
+        if missing
+        else ""
+    )
+    return _flag(
+        QualityCode.UNSUPPORTED_CLASSES,
+        Severity.WARNING if missing else Severity.NOTICE,
+        f"The model cannot recognise: {names}. Such cells get another label, and their number is "
+        f"unknown, not zero.{consequence}",
+        len(classes),
+    )
