@@ -20,6 +20,10 @@ nothing, in between no loss is counted there."""
 BOX_TAKEN: Final = 0.7
 """How often a window is laid around a leukocyte rather than anywhere."""
 
+CLUMP_CHANCE: Final = 0.5
+TRIES: Final = 6
+"""Places tried for a cell before it is given up."""
+
 
 @dataclass(slots=True)
 class Piece:
@@ -114,7 +118,7 @@ def paste_cells(
     nominal_um_per_px: float,
     rng: np.random.Generator,
 ) -> None:
-    """Paste one to seven cells in place, half of the time each touching the one before.
+    """Paste one to three cells in place, or a clump of two to fourteen that touch.
 
     Args:
         piece: gets the cells and their labels, of unknown diameter.
@@ -124,29 +128,27 @@ def paste_cells(
         rng: how many, where and how dark.
     """
     height, width = piece.ignored.shape
-    touching = rng.random() < 0.5
-    last: tuple[float, float, float] | None = None
-    for _ in range(int(rng.integers(1, 8 if touching else 4))):
+    clump = rng.random() < CLUMP_CHANCE
+    pasted: list[tuple[float, float, float]] = []
+    for _ in range(int(rng.integers(2, 15)) if clump else int(rng.integers(1, 4))):
         crop = next(crops)
         if crop.cell is None:
             continue
         diameter_px = (crop.boxes[0, 2] - crop.boxes[0, 0]) * crop.um_per_px / um_per_px
-        if touching and last is not None:
-            angle = rng.uniform(0.0, 2 * np.pi)
-            away = 0.5 * (diameter_px + last[2]) * rng.uniform(0.88, 1.1)
-            x, y = last[0] + away * np.cos(angle), last[1] + away * np.sin(angle)
-        else:
-            x, y = rng.uniform(0, width), rng.uniform(0, height)
-        margin = 0.25 * diameter_px
-        if not (margin <= x <= width - margin and margin <= y <= height - margin):
-            continue
-        away_px = np.hypot(piece.labels[:, 0] - x, piece.labels[:, 1] - y)
-        reach_px = 0.5 * (diameter_px + piece.labels[:, 2] / nominal_um_per_px)
-        if (away_px < 0.8 * reach_px).any():
-            continue
-        x, y = _lay(piece, crop, um_per_px, x, y, rng)
-        piece.labels = np.vstack([piece.labels, [x, y, diameter_px * nominal_um_per_px, 0.0]])
-        last = (x, y, diameter_px)
+        for _ in range(TRIES):
+            if clump and pasted:
+                x0, y0, other_px = pasted[int(rng.integers(len(pasted)))]
+                angle = rng.uniform(0.0, 2 * np.pi)
+                away = 0.5 * (diameter_px + other_px) * rng.uniform(0.8, 1.05)
+                x, y = x0 + away * np.cos(angle), y0 + away * np.sin(angle)
+            else:
+                x, y = rng.uniform(0, width), rng.uniform(0, height)
+            if _is_free(piece, x, y, diameter_px, nominal_um_per_px):
+                x, y = _lay(piece, crop, um_per_px, x, y, rng)
+                label = [x, y, diameter_px * nominal_um_per_px, 0.0]
+                piece.labels = np.vstack([piece.labels, label])
+                pasted.append((x, y, diameter_px))
+                break
 
 
 def strew_specks(density: NDArray[np.float32], um_per_px: float, rng: np.random.Generator) -> None:
@@ -161,6 +163,17 @@ def strew_specks(density: NDArray[np.float32], um_per_px: float, rng: np.random.
         depth = rng.uniform(0.3, 1.8) * rng.uniform([0.6, 0.8, 0.2], [1.0, 1.0, 0.7])
         disc = 1.0 / (1.0 + np.exp(2.0 * (np.hypot(rows - y, cols - x) - radius)))
         np.maximum(density, (disc[..., None] * depth).astype(np.float32), out=density)
+
+
+def _is_free(piece: Piece, x: float, y: float, diameter_px: float, um_per_px: float) -> bool:
+    """Whether a cell fits here: most of it inside the piece, and not over another cell."""
+    height, width = piece.ignored.shape
+    margin = 0.25 * diameter_px
+    if not (margin <= x <= width - margin and margin <= y <= height - margin):
+        return False
+    away_px = np.hypot(piece.labels[:, 0] - x, piece.labels[:, 1] - y)
+    reach_px = 0.5 * (diameter_px + piece.labels[:, 2] / um_per_px)
+    return not (away_px < 0.75 * reach_px).any()
 
 
 def _lay(

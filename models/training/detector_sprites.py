@@ -26,6 +26,9 @@ CENTRE_UM: Final = 2.5
 NUCLEUS_MIN_UM2: Final = 5.0
 NUCLEUS_REACH_UM: Final = 6.0
 """A nucleus (lobe) this near the crop's centre belongs to the labelled cell."""
+OWN_UM: Final = 8.0
+"""Nucleus farther than this from the centre may be a touching neighbour's: no loss is counted
+there, and a crop with a quarter of its nucleus out there is never pasted."""
 CYTOPLASM_UM: Final = 1.8
 """How far around the nucleus a pasted cell reaches."""
 NEIGHBOUR_UM: Final = 2.5
@@ -88,8 +91,8 @@ def segment_crop(
 
     Returns:
         The image with its masks and one box about the crop's centre, as wide as a disc of the
-        cell's area. Where no nucleus stands out (a pale smudge cell) `cell` is None, so that it is
-        never pasted, and the box is of a usual cell.
+        cell's area. Where no single nucleus stands out (a pale smudge cell, a clump) `cell` is
+        None, so that it is never pasted, and the box is of a usual cell.
     """
     density = optical_density(rgb, background)
     height, width = density.shape[1:]
@@ -102,25 +105,26 @@ def segment_crop(
     index = np.arange(1, count + 1)
     big = ndimage.sum_labels(nuclei, labels, index) * um_per_px**2 >= NUCLEUS_MIN_UM2
     nearest = np.asarray(ndimage.minimum(away_um, labels, index)) if count else np.empty(0)
-    near = nearest <= NUCLEUS_REACH_UM
-    others = np.isin(labels, index[big & ~near])
-    ignored = _within(others, NEIGHBOUR_UM / um_per_px)
-    found = bool((big & (nearest <= NUCLEUS_REACH_UM / 2)).any())
+    nucleus = np.isin(labels, index[nearest <= NUCLEUS_REACH_UM])
+    foreign = np.isin(labels, index[big & (nearest > NUCLEUS_REACH_UM)])
+    beyond = nucleus & (away_um > OWN_UM)
+    ignored = _within(foreign, NEIGHBOUR_UM / um_per_px) | beyond
+    outlined = bool((big & (nearest <= NUCLEUS_REACH_UM / 2)).any())
+    outlined &= beyond.sum() < 0.25 * nucleus.sum()
     cell = np.zeros_like(ignored)
-    if found:
-        nucleus = np.isin(labels, index[near])
+    if outlined:
         stained = density.sum(axis=0) > 0.3
-        around = _within(nucleus, CYTOPLASM_UM / um_per_px)
+        around = _within(nucleus & ~beyond, CYTOPLASM_UM / um_per_px)
         cell = ndimage.binary_fill_holes(around & (stained | nucleus))
-    half = np.sqrt(float(cell.sum()) / np.pi) if found else MEAN_DIAMETER_UM / 2 / um_per_px
+    half = np.sqrt(float(cell.sum()) / np.pi) if outlined else MEAN_DIAMETER_UM / 2 / um_per_px
     x, y = width / 2, height / 2
     return SourceImage(
         rgb,
         background,
         um_per_px,
         np.array([[x - half, y - half, x + half, y + half]]),
-        cell.astype(np.uint8) * 255 if found else None,
-        (ignored & ~cell).astype(np.uint8) * 255,
+        cell.astype(np.uint8) * 255 if outlined else None,
+        ignored.astype(np.uint8) * 255,
     )
 
 
