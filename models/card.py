@@ -73,9 +73,6 @@ class ClassifierCard(_Record):
     calibration: str = Field(description="How the temperature was found, and on what.")
     blast: OperatingPoint
     atypical: OperatingPoint
-    uncertain_below: float = Field(
-        ge=0, le=1, description="A cell whose top probability is lower is flagged uncertain."
-    )
     training: tuple[TrainingSource, ...]
     recipe: str = Field(description="Recipe name and what it did.")
     evaluation: dict[str, SourceEvaluation] = Field(description="Per source, never pooled.")

@@ -1,92 +1,79 @@
 """The networks as the pipeline sees them: in this process or in another."""
 
+from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
 from models.card import ClassifierCard
-from models.detector import DEFAULT_DETECTOR, Detector, DetectorCard, Peak
+from models.detector import DEFAULT_DETECTOR, Detector
 from models.errors import ModelError
 from models.predictor import DEFAULT_CLASSIFIER, Classifier
 from service.contract.failure import AnalysisError, FailureCode
+from worker.cpus import usable_cpus
+from worker.detection import SupportsDetect
 
-DEFAULT: Final = "default"
+DEFAULT_WEIGHTS: Final = "default"
 """On a command line: the weights this version serves unless told otherwise."""
 
 
+class SupportsClassify(Protocol):
+    """A classifier, local or remote."""
+
+    @property
+    def card(self) -> ClassifierCard:
+        """Patch size, classes, thresholds."""
+
+    def predict(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `models.predictor.Classifier.predict`."""
+
+
 class Predictor(Protocol):
-    """Detector and classifier. Holds no state between calls."""
+    """Everything the pipeline asks of networks. Holds no state between calls."""
 
     @property
-    def detector_card(self) -> DetectorCard:
-        """Of the detector."""
+    def detector(self) -> SupportsDetect:
+        """Finds leukocytes in pixels."""
 
     @property
-    def classifier_card(self) -> ClassifierCard:
-        """Of the classifier."""
-
-    def detect(
-        self, fields: NDArray[np.uint8], background: NDArray[np.floating]
-    ) -> list[list[Peak]]:
-        """Leukocytes in fields of one slide; see `models.detector.Detector.detect`."""
-
-    def classify(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities of patches; see `models.predictor.Classifier.predict`."""
+    def classifier(self) -> SupportsClassify:
+        """Names leukocytes in patches."""
 
 
+@dataclass(frozen=True, slots=True)
 class LocalPredictor:
     """Both networks in this process."""
 
-    def __init__(self, detector: Detector, classifier: Classifier) -> None:
-        self._detector = detector
-        self._classifier = classifier
+    detector: Detector
+    classifier: Classifier
 
     @classmethod
-    def load(
-        cls, *, classifier: str = DEFAULT, detector: str = DEFAULT, device: str | None = None
-    ) -> Self:
-        """Load both by the names of their weights; on CUDA where there is one unless told.
+    def load(cls, *, classifier: str = DEFAULT_WEIGHTS, device: str | None = None) -> Self:
+        """Load both networks; sets this process's allocator and number of torch threads.
+
+        Args:
+            classifier: name of the weights, a directory with weights, or "default".
+            device: "cpu", "cuda", …; None takes CUDA where there is one.
 
         Raises:
             AnalysisError: model_unavailable, with what is wrong with which weights.
         """
         keep_freed_memory()
-        where = device or default_device()
+        torch.set_num_threads(usable_cpus())
+        device = device or default_device()
+        name = DEFAULT_CLASSIFIER if classifier == DEFAULT_WEIGHTS else classifier
         try:
             return cls(
-                Detector.load(DEFAULT_DETECTOR if detector == DEFAULT else detector, device=where),
-                Classifier.load(
-                    DEFAULT_CLASSIFIER if classifier == DEFAULT else classifier, device=where
-                ),
+                Detector.load(DEFAULT_DETECTOR, device=device),
+                Classifier.load(name, device=device),
             )
         except ModelError as err:
             raise AnalysisError(FailureCode.MODEL_UNAVAILABLE, str(err)) from err
 
-    @property
-    def detector_card(self) -> DetectorCard:
-        """Of the detector."""
-        return self._detector.card
-
-    @property
-    def classifier_card(self) -> ClassifierCard:
-        """Of the classifier."""
-        return self._classifier.card
-
-    def detect(
-        self, fields: NDArray[np.uint8], background: NDArray[np.floating]
-    ) -> list[list[Peak]]:
-        """Leukocytes in fields of one slide."""
-        return self._detector.detect(fields, background)
-
-    def classify(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities of patches."""
-        return self._classifier.predict(patches)
-
 
 def default_device() -> str:
     """CUDA if this machine has it, else the CPU."""
-    import torch
-
     return "cuda" if torch.cuda.is_available() else "cpu"

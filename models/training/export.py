@@ -87,7 +87,6 @@ def export_classifier(
         calibration="none",
         blast=unset,
         atypical=unset,
-        uncertain_below=0.5,
         training=tuple(_training_source(name, counts[name]) for name in sorted(counts)),
         recipe=(
             f"{epochs} epochs, input {' → '.join(str(px) for _, px in recipe['stages'])} px, from"

@@ -1,0 +1,38 @@
+import subprocess
+import sys
+
+import click
+import pytest
+
+from service.cli import COMMANDS, main
+
+HEAVY = ("torch", "torchvision", "lightning", "openslide", "tifffile", "skimage", "scipy")
+
+
+def modules_after(code: str) -> set[str]:
+    """Names in sys.modules of a fresh interpreter that ran `code`."""
+    script = code + "\nimport sys; print(' '.join(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(out.stdout.splitlines()[-1].split())
+
+
+def test_the_service_loads_no_torch_and_no_slide_library():
+    code = "import service.cli, service.contract.report, service.exports.html, models.taxonomy"
+    assert not set(HEAVY) & modules_after(code)
+
+
+def test_help_of_every_command_loads_no_torch():
+    code = """
+from click.testing import CliRunner
+from service.cli import COMMANDS, main
+for name in COMMANDS:
+    assert CliRunner().invoke(main, [name, '--help']).exit_code == 0, name
+"""
+    assert not {"torch", "lightning"} & modules_after(code)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_named_command_exists_and_is_documented(name):
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.help

@@ -1,0 +1,40 @@
+"""What computed a report: models and versions, as its records."""
+
+import platform
+from importlib.metadata import version
+from typing import Final
+
+from models.card import ClassifierCard
+from models.detector import DetectorCard
+from service.contract.report import ClassifierRecord, DetectorRecord, ModelThresholds, Versions
+
+LIBRARIES: Final = ("torch", "torchvision", "numpy", "openslide-python", "tifffile", "imagecodecs")
+"""Those whose version can move a number in a report."""
+
+
+def record_classifier(card: ClassifierCard) -> ClassifierRecord:
+    """What a report says of a classifier."""
+    return ClassifierRecord(
+        name=card.name,
+        version=card.version,
+        sha256=card.sha256,
+        network=card.network,
+        patch_um=card.patch_um,
+        input_px=card.input_px,
+        unsupported_classes=card.unsupported_classes,
+        thresholds=ModelThresholds(blast=card.blast.threshold, atypical=card.atypical.threshold),
+    )
+
+
+def record_detector(card: DetectorCard) -> DetectorRecord:
+    """What a report says of a detector."""
+    return DetectorRecord(name=card.name, version=card.version, sha256=card.sha256)
+
+
+def record_versions() -> Versions:
+    """Versions of this software and of what its numbers depend on."""
+    return Versions(
+        smearscan=version("smearscan"),
+        python=platform.python_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+    )
