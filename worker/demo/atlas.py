@@ -31,6 +31,7 @@ class Atlas:
         flat: sprites of red cells without.
         platelets: sprites of platelets.
         specks: sprites of stain deposits.
+        reach_px: half the edge of the largest sprite, rounded up.
     """
 
     sprites: tuple[NDArray[np.uint16], ...]
@@ -39,11 +40,7 @@ class Atlas:
     flat: range
     platelets: range
     specks: range
-
-    @property
-    def reach_px(self) -> int:
-        """Half the edge of the largest sprite, rounded up."""
-        return max(max(int(edge) for edge in sprite.shape[:2]) for sprite in self.sprites) // 2 + 1
+    reach_px: int
 
 
 @lru_cache(maxsize=2)
@@ -64,7 +61,9 @@ def load_atlas(stain: Stain, um_per_px: float) -> Atlas:
             sprite, radius_um = draw(rng, stain, um_per_px)
             sprites.append(sprite)
             radii.append(radius_um)
-    return Atlas(tuple(sprites), np.array(radii), *runs)
+    reach_px = max(len(sprite) for sprite in sprites) // 2 + 1
+    pale, flat, platelets, specks = runs
+    return Atlas(tuple(sprites), np.array(radii), pale, flat, platelets, specks, reach_px)
 
 
 def _grid(reach_um: float, um_per_px: float) -> tuple[Field, Field]:
@@ -79,7 +78,7 @@ def _grid(reach_um: float, um_per_px: float) -> tuple[Field, Field]:
 def _draw_pale_cell(
     rng: np.random.Generator, stain: Stain, um_per_px: float
 ) -> tuple[NDArray[np.uint16], float]:
-    return _draw_red_cell(rng, stain, um_per_px, pallor=float(rng.beta(4, 4)) * 0.9)
+    return _draw_red_cell(rng, stain, um_per_px, pallor=float(rng.beta(5, 4)) * 0.95)
 
 
 def _draw_flat_cell(
@@ -127,10 +126,11 @@ def _draw_platelet(
     bumps: Field = 0.22 * draw_noise(rng, edge_px, 0.4 / um_per_px)
     away: Field = np.hypot(along, across) - radius + bumps
     body = soft_step(away, 1.5 * EDGE_UM)
-    count = round(3.2 * np.pi * radius**2)
-    grains = scatter_grains(rng, away < -0.25, count, 0.22 / um_per_px)
-    density = (0.45 * body)[..., None] * stain.density(stain.basophilia)
-    density += (0.42 * np.minimum(grains, 1.6))[..., None] * stain.density(stain.azurophil)
+    count = round(5.0 * np.pi * radius**2)
+    grains = scatter_grains(rng, away < -0.25, count, 0.2 / um_per_px)
+    density = (0.30 * body)[..., None] * stain.density(stain.basophilia)
+    density += (0.22 * body)[..., None] * stain.density(stain.azurophil)
+    density += (0.26 * np.minimum(grains, 2.0))[..., None] * stain.density(stain.azurophil)
     return _finished(density, um_per_px), radius
 
 

@@ -97,13 +97,13 @@ class Layout:
             self._atlas.pale.start + (choice * len(self._atlas.pale)).astype(int),
         )
         give = np.where(rng.random(len(cover)) < 0.10, 0.35, 1.0)
-        stiffness = give * np.clip((1.0 - cover) / 0.35, 0, 1)
+        stiffness = give * np.clip((1.0 - cover) / 0.35, 0.25, 1)
         return _Draft(centres, sprites, stiffness)
 
     def _stack(self, rng: np.random.Generator, centres: Floats, cover: Floats) -> Floats:
         """Gather some cells of the thick end into rouleaux of up to six."""
         moved = centres.copy()
-        heads = np.flatnonzero((cover > 0.75) & (rng.random(len(cover)) < 0.35))
+        heads = np.flatnonzero((cover > 0.75) & (rng.random(len(cover)) < 0.08))
         for head in heads:
             length = int(rng.integers(2, 7))
             members = moved[head + 1 : head + length]

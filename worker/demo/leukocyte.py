@@ -63,7 +63,7 @@ class _Drawing:
         self._from_cell = self._outline()
         self._from_nucleus = self._nucleus()
         self._in_cell = soft_step(self._from_cell, EDGE_UM)
-        self._in_nucleus = soft_step(self._from_nucleus, EDGE_UM)
+        self._in_nucleus = soft_step(self._from_nucleus, EDGE_UM if look.cytoplasm else 3 * EDGE_UM)
         if not look.cytoplasm:
             self._in_cell = self._in_nucleus
 
@@ -115,7 +115,8 @@ class _Drawing:
 
     def _chromatin(self) -> NDArray[np.float32]:
         look = self._look
-        grain = self._noise(look.clumps_um) + 0.4 * self._noise(look.clumps_um / 2)
+        grain = self._noise(look.clumps_um) + 0.5 * self._noise(look.clumps_um / 2)
+        grain += 0.5 * self._noise(3 * look.clumps_um)
         depth = np.minimum(-self._from_nucleus, 1.0)
         amount = 0.86 + 0.14 * depth + look.contrast * np.tanh(grain)
         amount += 0.12 * np.exp(-((self._from_nucleus + 0.2) ** 2) / 0.06)

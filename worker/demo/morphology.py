@@ -79,34 +79,34 @@ class Morphology:
 
 
 _NEUTROPHIL_GRAIN: Final = Granules("azurophil", 3.0, 0.13, 0.16)
-_AZUROPHIL: Final = Granules("azurophil", 1.1, 0.24, 0.85, over_nucleus=True)
+_AZUROPHIL: Final = Granules("azurophil", 1.5, 0.22, 0.55, over_nucleus=True)
 
 MORPHOLOGY: Final[dict[CellClass, Morphology]] = {
     CellClass.BAS: Morphology(
         (10.5, 13.0), lobed_nucleus({2: 0.6, 3: 0.4}, 0.36, strand=0.2), 0.7, 0.35, 0.15,
-        {"neutrophilia": 0.8}, (Granules("basophil", 1.1, 0.42, 0.95, over_nucleus=True),),
+        {"neutrophilia": 0.8}, (Granules("basophil", 1.5, 0.38, 0.70, over_nucleus=True),),
     ),
     CellClass.EBO: Morphology(
-        (8.5, 10.5), round_nucleus(0.56, shift=0.14), 1.25, 0.38, 0.16,
+        (8.5, 10.5), round_nucleus(0.56, shift=0.14), 1.25, 0.38, 0.18,
         {"haemoglobin": 0.75, "basophilia": 0.3},
     ),
     CellClass.EOS: Morphology(
         (12.0, 14.5), lobed_nucleus({2: 0.8, 3: 0.2}, 0.34, strand=0.09), 0.95, 0.35, 0.15,
-        {"neutrophilia": 0.8}, (Granules("eosin", 2.1, 0.40, 0.78),),
+        {"neutrophilia": 0.8}, (Granules("eosin", 3.4, 0.40, 0.58),),
     ),
     CellClass.KSC: Morphology(
-        (11.0, 15.0), smeared_nucleus(0.85), 0.62, 0.32, 0.20, frayed=0.5,
+        (11.0, 15.0), smeared_nucleus(0.85), 0.60, 0.30, 0.22, frayed=0.24,
     ),
     CellClass.LYA: Morphology(
-        (13.0, 17.0), round_nucleus(0.62, shift=0.16, oval=0.2), 0.85, 0.40, 0.16,
-        {"basophilia": 0.40}, ragged=0.085, rim=1.1, hof=0.3, nucleoli=(0, 1),
+        (13.0, 17.0), round_nucleus(0.62, shift=0.16, oval=0.2), 0.85, 0.40, 0.18,
+        {"basophilia": 0.40}, ragged=0.055, rim=1.1, hof=0.3, nucleoli=(0, 1),
     ),
     CellClass.LYT: Morphology(
-        (8.2, 11.0), round_nucleus(0.84, shift=0.07, oval=0.12), 1.1, 0.42, 0.17,
+        (8.2, 11.0), round_nucleus(0.84, shift=0.07, oval=0.12), 1.1, 0.42, 0.20,
         {"basophilia": 0.55}, ragged=0.03, rim=0.2,
     ),
     CellClass.MMZ: Morphology(
-        (12.0, 15.0), arched_nucleus(0.42, (95, 130), 0.40, knots=0.05), 0.92, 0.42, 0.16,
+        (12.0, 15.0), arched_nucleus(0.42, (95, 130), 0.40, knots=0.05), 0.92, 0.42, 0.20,
         {"neutrophilia": 0.95}, (_NEUTROPHIL_GRAIN,),
     ),
     CellClass.MOB: Morphology(
@@ -115,25 +115,25 @@ MORPHOLOGY: Final[dict[CellClass, Morphology]] = {
         nucleoli=(1, 2), vacuoles=4, rim=0.3, ragged=0.035,
     ),
     CellClass.MON: Morphology(
-        (14.0, 18.0), arched_nucleus(0.40, (120, 185), 0.36, knots=0.16), 0.78, 0.38, 0.16,
+        (14.0, 18.0), arched_nucleus(0.40, (120, 185), 0.36, knots=0.16), 0.80, 0.36, 0.20,
         {"greyness": 0.95}, (Granules("azurophil", 1.2, 0.13, 0.16),),
         vacuoles=5, ragged=0.04, rim=0.15,
     ),
     CellClass.MYB: Morphology(
-        (13.0, 16.5), round_nucleus(0.60, shift=0.24, oval=0.16), 0.88, 0.40, 0.15,
+        (13.0, 16.5), round_nucleus(0.60, shift=0.24, oval=0.16), 0.88, 0.40, 0.19,
         {"neutrophilia": 0.85, "basophilia": 0.18}, (Granules("azurophil", 1.6, 0.18, 0.34),),
         hof=0.25,
     ),
     CellClass.MYO: Morphology(
-        (13.0, 17.0), round_nucleus(0.80, shift=0.12, oval=0.14), 0.80, 0.20, 0.10,
+        (13.0, 17.0), round_nucleus(0.80, shift=0.12, oval=0.14), 0.80, 0.20, 0.13,
         {"basophilia": 0.72}, nucleoli=(1, 4), ragged=0.03, rim=0.4, hof=0.25,
     ),
     CellClass.NGB: Morphology(
-        (12.0, 14.5), arched_nucleus(0.50, (190, 265), 0.225, knots=0.10), 1.05, 0.38, 0.17,
+        (12.0, 14.5), arched_nucleus(0.50, (190, 265), 0.225, knots=0.10), 1.05, 0.38, 0.21,
         {"neutrophilia": 0.95}, (_NEUTROPHIL_GRAIN,),
     ),
     CellClass.NGS: Morphology(
-        (12.0, 14.5), lobed_nucleus({2: 0.15, 3: 0.45, 4: 0.32, 5: 0.08}, 0.285), 1.12, 0.36, 0.17,
+        (12.0, 14.5), lobed_nucleus({2: 0.15, 3: 0.45, 4: 0.32, 5: 0.08}, 0.285), 1.10, 0.36, 0.22,
         {"neutrophilia": 0.95}, (_NEUTROPHIL_GRAIN,),
     ),
     CellClass.PMB: Morphology(

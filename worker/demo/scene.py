@@ -60,7 +60,7 @@ class Scene:
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Pixels of a rectangle: RGB, shape (height, width, 3), level-0 frame."""
-        density = self._lay_glass(x, y, width, height).reshape(height, width * 3)
+        density = self._lay_glass(x, y, width, height)
         self._lay_small(density, x, y, width, height)
         self._lay_leukocytes(density, x, y, width, height)
         pixels = np.empty(density.shape, np.uint8)
@@ -79,11 +79,10 @@ class Scene:
                 rows = slice(to_y - top, to_y - top + part.shape[0])
                 columns = slice(to_x - left, to_x - left + part.shape[1])
                 part[:] = self._glass[rows, columns]
-        across = _lamp_falloff(np.arange(x, x + width), self._size.width)
-        down = _lamp_falloff(np.arange(y, y + height), self._size.height)
-        density += across[None, :, None]
-        density += down[:, None, None]
-        return density
+        flat = density.reshape(height, width * 3)
+        flat += np.repeat(_lamp_falloff(np.arange(x, x + width), self._size.width), 3)
+        flat += _lamp_falloff(np.arange(y, y + height), self._size.height)[:, None]
+        return flat
 
     def _lay_small(
         self, density: NDArray[np.uint16], x: int, y: int, width: int, height: int

@@ -51,12 +51,12 @@ class Stain:
 MAY_GRUNWALD_GIEMSA: Final = Stain(
     name="may-grunwald-giemsa",
     glass=(252, 227, 201),
-    haemoglobin=(187, 143, 154),
+    haemoglobin=(193, 147, 153),
     chromatin=(84, 34, 136),
     basophilia=(112, 104, 172),
     neutrophilia=(208, 166, 176),
     greyness=(158, 139, 178),
-    eosin=(196, 96, 112),
+    eosin=(206, 104, 104),
     basophil=(58, 20, 118),
     azurophil=(124, 40, 128),
 )

@@ -5,19 +5,28 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 Field = NDArray[np.float32]
 
 PERIOD_PX: Final = 1024
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1)
+def _white_spectrum() -> NDArray[np.complex64]:
+    white = np.random.default_rng(20190).standard_normal((PERIOD_PX, PERIOD_PX), np.float32)
+    return np.asarray(fft.rfft2(white), np.complex64)
+
+
+@lru_cache(maxsize=24)
 def _periodic_noise(scale_px: float) -> Field:
     """Gaussian noise smoothed to a scale, zero mean, unit variance, periodic in `PERIOD_PX`."""
-    white = np.random.default_rng(20190).standard_normal((PERIOD_PX, PERIOD_PX), np.float32)
-    smooth = ndimage.gaussian_filter(white, scale_px, mode="wrap")
-    return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)
+    down = fft.fftfreq(PERIOD_PX)[:, None]
+    across = fft.rfftfreq(PERIOD_PX)[None, :]
+    response = np.exp(-2 * (np.pi * scale_px) ** 2 * (down**2 + across**2)).astype(np.float32)
+    response[0, 0] = 0
+    smooth = fft.irfft2(_white_spectrum() * response, (PERIOD_PX, PERIOD_PX))
+    return np.asarray(smooth / smooth.std(), np.float32)
 
 
 def draw_noise(rng: np.random.Generator, edge_px: int, scale_px: float) -> Field:
@@ -25,15 +34,16 @@ def draw_noise(rng: np.random.Generator, edge_px: int, scale_px: float) -> Field
 
     Args:
         rng: chooses the window.
-        edge_px: of the square window, at most `PERIOD_PX`.
+        edge_px: of the square window.
         scale_px: standard deviation of the smoothing; grains are about three times as wide.
 
     Returns:
         Shape (edge_px, edge_px), zero mean and unit variance over the whole field.
     """
     noise = _periodic_noise(round(scale_px, 1))
-    x, y = rng.integers(0, PERIOD_PX, 2)
-    window = np.roll(noise, (-int(y), -int(x)), (0, 1))[:edge_px, :edge_px]
+    left, top = rng.integers(0, PERIOD_PX, 2)
+    along = np.arange(edge_px)
+    window = noise[np.ix_((top + along) % PERIOD_PX, (left + along) % PERIOD_PX)]
     return window.T if rng.random() < 0.5 else window
 
 
