@@ -1,0 +1,1 @@
+"""Measurements that a performance claim may cite. Run with `make bench`."""

@@ -1,0 +1,147 @@
+"""The whole analysis on rendered slides, with the served detector."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.detector import Detector
+from service.contract.failure import AnalysisError, FailureCode
+from service.contract.quality import QualityCode
+from service.contract.scan import RegionChoice, ScanParameters, Stage
+from service.contract.settings import AnalysisSettings
+from tests.builders import ArraySlide
+from tests.networks import ClassifierByDarkness, StandInPredictor
+from worker.demo import load_truth, write_demo_slide
+from worker.pipeline import analyse, scan_slide
+from worker.slide.geometry import Region
+from worker.slide.opening import open_slide
+from worker.stages import StageClock
+
+pytestmark = pytest.mark.integration
+
+ALL = ScanParameters(region=RegionChoice.ALL)
+
+
+@pytest.fixture(scope="session")
+def predictor() -> StandInPredictor:
+    return StandInPredictor(Detector.load(), ClassifierByDarkness())
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("demo") / "smear.tiff"
+    write_demo_slide(path, mm2=0.3, seed=3, leukocytes=40)
+    return path
+
+
+def run(path, predictor, parameters=ALL, settings=None, **kwargs):
+    return scan_slide(
+        path,
+        predictor,
+        scan_id="test",
+        parameters=parameters,
+        settings=settings or AnalysisSettings(),
+        **kwargs,
+    )
+
+
+def level_0(path: Path) -> np.ndarray:
+    with open_slide(path) as slide:
+        size = slide.info.size
+        return slide.read(Region(0, 0, size.width, size.height), slide.info.um_per_px)
+
+
+def analyse_array(slide: ArraySlide, predictor, settings=None, parameters=ALL):
+    return analyse(
+        slide,
+        predictor,
+        scan_id="test",
+        parameters=parameters,
+        settings=settings or AnalysisSettings(),
+        clock=StageClock(),
+    )
+
+
+def test_planted_leukocytes_are_found_where_they_were_planted(demo, predictor):
+    planted = load_truth(demo).leukocytes
+    results = run(demo, predictor)
+    found = np.array([(cell.x_px, cell.y_px) for cell in results.cells])
+    radius_px = 5.0 / results.report.slide.um_per_px
+    missed = [
+        cell for cell in planted if np.hypot(*(found - (cell.x_px, cell.y_px)).T).min() > radius_px
+    ]
+    assert len(missed) <= 0.1 * len(planted)
+    assert len(found) <= 1.2 * len(planted)
+
+
+def test_a_report_adds_up_and_names_every_stage(demo, predictor):
+    seen = []
+    results = run(
+        demo, predictor, on_progress=lambda stage, done, total: seen.append((stage, done, total))
+    )
+    report = results.report
+    assert report.n_cells == len(results.cells) > 0
+    assert list(report.timings) == list(Stage)
+    assert [stage for stage in Stage if stage in {entry[0] for entry in seen}] == list(Stage)
+    assert (Stage.CLASSIFYING, report.n_cells, report.n_cells) in seen
+    assert report.region.coverage == 1.0
+    assert set(results.patches) == {c.id for g in results.galleries for c in g.cells}
+
+
+def test_the_same_slide_gives_the_same_cells(demo, predictor):
+    first, second = run(demo, predictor), run(demo, predictor)
+    assert tuple(first.cells) == tuple(second.cells)
+
+
+def test_the_monolayer_is_part_of_the_slide_and_its_cells_lie_in_it(demo, predictor):
+    everywhere = run(demo, predictor)
+    monolayer = run(demo, predictor, ScanParameters(region=RegionChoice.MONOLAYER))
+    assert 0 < monolayer.report.region.area_mm2 < everywhere.report.region.area_mm2
+    assert monolayer.report.n_cells <= everywhere.report.n_cells
+
+
+def test_a_slide_without_leukocytes_is_a_report_of_none(tmp_path, predictor):
+    path = tmp_path / "empty.tiff"
+    write_demo_slide(path, mm2=0.1, seed=1, leukocytes=0)
+    report = run(path, predictor, ScanParameters(region=RegionChoice.MONOLAYER)).report
+    assert report.n_leukocytes == 0
+    assert report.blast.percent is None
+    assert report.blast.ci95 is None
+    assert QualityCode.NO_LEUKOCYTES in {flag.code for flag in report.quality.flags}
+
+
+def test_cancelling_from_progress_ends_the_analysis(demo, predictor):
+    class Cancelled(Exception):
+        pass
+
+    def cancel(stage, done, total):
+        if stage is Stage.CLASSIFYING and done:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(demo, predictor, on_progress=cancel)
+
+
+def test_an_unreadable_part_is_skipped_and_counted_in_coverage(demo, predictor):
+    pixels = level_0(demo)
+    slide = ArraySlide(pixels, 0.0725, damage=(Region(0, 0, 200, 200),))
+    allowed = AnalysisSettings(max_tiles_failed_share=1.0)
+    report = analyse_array(slide, predictor, allowed).report
+    assert report.region.tiles_failed >= 1
+    assert report.region.coverage < 1.0
+    assert QualityCode.TILES_FAILED in {flag.code for flag in report.quality.flags}
+
+
+def test_more_unreadable_tiles_than_the_budget_fail_the_scan(demo, predictor):
+    slide = ArraySlide(level_0(demo), 0.0725, damage=(Region(0, 0, 200, 200),))
+    with pytest.raises(AnalysisError, match="could not be read") as caught:
+        analyse_array(slide, predictor, AnalysisSettings(max_tiles_failed_share=0.0))
+    assert caught.value.code is FailureCode.TILE_FAILURES_EXCEEDED
+
+
+def test_glass_alone_has_no_monolayer_and_the_failure_says_what_there_is(predictor):
+    slide = ArraySlide(np.full((2000, 2000, 3), 240, np.uint8), 0.2)
+    with pytest.raises(AnalysisError, match="glass") as caught:
+        analyse_array(slide, predictor, parameters=ScanParameters())
+    assert caught.value.code is FailureCode.NO_MONOLAYER

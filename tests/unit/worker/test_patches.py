@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from tests.builders import ArraySlide
+from worker.patches import BLOCK_L0, patch_region, plan_patches, read_patches
+from worker.slide.geometry import Region
+
+PATCH_PX, PATCH_UM = 400, 29.0
+UM_PER_PX = PATCH_UM / PATCH_PX
+
+
+def slide_with_a_dot(
+    x: int, y: int, *, width: int = 900, height: int = 700, **kwargs
+) -> ArraySlide:
+    pixels = np.full((height, width, 3), 240, np.uint8)
+    pixels[y - 5 : y + 5, x - 5 : x + 5] = 10
+    return ArraySlide(pixels, UM_PER_PX, **kwargs)
+
+
+def read_all(slide, centres, batch_size=64):
+    return list(
+        read_patches(slide, centres, patch_px=PATCH_PX, patch_um=PATCH_UM, batch_size=batch_size)
+    )
+
+
+def test_the_cell_is_at_the_centre_of_its_patch():
+    (batch,) = read_all(slide_with_a_dot(450, 350), [(450.0, 350.0)])
+    assert batch.patches.shape == (1, 400, 400, 3)
+    ys, xs = np.nonzero(batch.patches[0, :, :, 0] < 128)
+    assert (xs.mean() + 0.5, ys.mean() + 0.5) == (200.0, 200.0)
+    assert batch.at_slide_edge == (False,)
+
+
+def test_patch_at_the_slide_edge_is_padded_white_and_flagged():
+    (batch,) = read_all(slide_with_a_dot(10, 350), [(10.0, 350.0)])
+    assert (batch.patches[0, :, :189] == 255).all()
+    assert batch.at_slide_edge == (True,)
+
+
+@pytest.mark.parametrize(("x", "flagged"), [(200.0, False), (199.9, True)])
+def test_a_patch_that_just_fits_is_not_flagged(x, flagged):
+    (batch,) = read_all(slide_with_a_dot(450, 350), [(x, 350.0)])
+    assert batch.at_slide_edge == (flagged,)
+
+
+def test_a_patch_is_29_um_wide_at_any_resolution():
+    coarse = ArraySlide(np.full((500, 500, 3), 200, np.uint8), 0.2)
+    (batch,) = read_all(coarse, [(250.0, 250.0)])
+    assert batch.patches.shape == (1, 400, 400, 3)
+    assert patch_region((250.0, 250.0), PATCH_UM, 0.2) == Region(177.5, 177.5, 145.0, 145.0)
+
+
+def test_an_unreadable_patch_is_named_and_the_others_are_read():
+    slide = slide_with_a_dot(450, 350, damage=(Region(690, 0, 10, 10),))
+    (batch,) = read_all(slide, [(250.0, 250.0), (600.0, 100.0), (260.0, 450.0)])
+    assert batch.cells == (0, 2)
+    assert batch.unreadable == (1,)
+    assert len(batch.patches) == 2
+
+
+def test_every_cell_is_planned_exactly_once_in_batches_of_at_most_the_size():
+    rng = np.random.default_rng(0)
+    centres = [tuple(point) for point in rng.uniform(0, 5 * BLOCK_L0, (100, 2))]
+    batches = plan_patches(centres, 7)
+    assert sorted(i for batch in batches for i in batch) == list(range(100))
+    assert {len(batch) for batch in batches} == {7, 2}
+
+
+def test_cells_of_one_block_are_read_together():
+    centres = [(10.0, 10.0), (BLOCK_L0 + 10.0, 10.0), (20.0, BLOCK_L0 - 1.0)]
+    assert plan_patches(centres, 2) == [[0, 2], [1]]
+
+
+def test_no_cells_need_no_batch():
+    assert read_all(slide_with_a_dot(450, 350), []) == []
