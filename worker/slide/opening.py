@@ -25,7 +25,7 @@ from worker.slide.tiff_tiles import READER as TIFFFILE
 from worker.slide.tiff_tiles import TiffLayout, TiffTiles, check_plain, find_obstacle, read_layout
 from worker.slide.tiled_slide import TiledSlide
 
-_PLAIN_VENDORS: Final = frozenset({None, "generic-tiff", "aperio"})
+_PLAIN_VENDORS: Final = frozenset({"generic-tiff", "aperio"})
 """OpenSlide's names for TIFFs that are one grid of tiles, without overlaps or a side car."""
 
 
@@ -96,10 +96,10 @@ def _describe(
 
 def _open_tiff(path: Path) -> _Opened:
     check_directories(path)
-    layout = read_layout(path)
     vendor = detect_vendor(path)
-    if vendor not in _PLAIN_VENDORS:
-        return _open_with_openslide(path, vendor or "")
+    if vendor is not None and vendor not in _PLAIN_VENDORS:
+        return _open_with_openslide(path, vendor)
+    layout = read_layout(path)
     check_plain(layout)
     obstacle = find_obstacle(layout)
     if obstacle is None:

@@ -68,7 +68,7 @@ def measure_downsample(base: Size, level: Size, stated: float | None = None) -> 
 
 def fits_pyramid(base: Size, level: Size) -> bool:
     """Whether an image may be a smaller level of `base`: same shape, to the px it is rounded to."""
-    if level.width >= base.width or level.height >= base.height:
+    if not (0 < level.width < base.width and 0 < level.height < base.height):
         return False
     across, down = base.width / level.width, base.height / level.height
     rounding = 1 / level.width + 1 / level.height

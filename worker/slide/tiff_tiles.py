@@ -27,6 +27,7 @@ from worker.slide.resolution import (
     state_ome_resolution,
     state_tiff_resolution,
 )
+from worker.slide.tiff_chain import damaged_tiff
 
 READER: Final = f"tifffile {tifffile.__version__}"
 
@@ -114,23 +115,21 @@ def read_layout(path: Path) -> TiffLayout:
     """Read and check a TIFF's directories; `check_directories` must have passed.
 
     Raises:
-        SlideError: slide_unreadable if tiles lie beyond the end of the file or the directories make
-            no sense; slide_too_large, unsupported_format for sizes that no slide has.
+        SlideError: slide_unreadable if the directories make no sense; slide_too_large,
+            unsupported_format for sizes that no slide has.
     """
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(path, is_ndpi=False) as tiff:
             images = [(page, _read_image(page)) for page in _walk_pages(tiff)]
             if not images:
-                raise _unreadable("it holds no image")
+                raise damaged_tiff("it holds no image")
             page, base = max(images, key=lambda pair: pair[1].size.width * pair[1].size.height)
             description = str(page.description or tiff.pages[0].description)
             resolution = _read_resolution(page, description, base.size)
             icc_profile = 34675 in page.tags
     except HOSTILE as err:
-        raise _unreadable("its directories make no sense") from err
+        raise damaged_tiff("its directories make no sense") from err
     check_size(base.size)
-    for _, image in images:
-        _check_extent(image, path.stat().st_size)
     levels = [base]
     smaller = (image for _, image in images if image.is_tiled)
     for image in sorted(smaller, key=lambda image: -image.size.width):
@@ -148,7 +147,7 @@ def check_plain(layout: TiffLayout) -> None:
     for image in layout.images:
         tiles = image.grid.width * image.grid.height * (image.samples if image.planar else 1)
         if not len(image.offsets) == len(image.byte_counts) == tiles:
-            raise _unreadable(
+            raise damaged_tiff(
                 f"an image of {image.size.width} × {image.size.height} px needs {tiles} tiles,"
                 f" {len(image.offsets)} are listed"
             )
@@ -302,22 +301,3 @@ def _name_format(description: str) -> str:
 
 def _is_ome(description: str) -> bool:
     return description.rstrip().endswith("OME>")
-
-
-def _check_extent(image: TiffImage, file_bytes: int) -> None:
-    ends = map(sum, zip(image.offsets, image.byte_counts, strict=False))
-    end = max(ends, default=0)
-    if end > file_bytes:
-        raise _unreadable(f"it ends at byte {file_bytes}, its tiles reach to byte {end}")
-    if image.is_tiled and image.tile.width * image.tile.height > MAX_TILE_PX:
-        raise _unreadable(
-            f"a tile is said to have {image.tile.width} × {image.tile.height} px; the limit is"
-            f" {MAX_TILE_PX} px"
-        )
-
-
-def _unreadable(how: str) -> SlideError:
-    return SlideError(
-        FailureCode.SLIDE_UNREADABLE,
-        f"the TIFF is truncated or damaged: {how}; copy or export the slide again",
-    )

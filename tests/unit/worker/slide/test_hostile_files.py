@@ -14,7 +14,7 @@ from worker.slide.geometry import Region
 from worker.slide.opening import open_slide
 
 PIXELS = paint_smear(600, 500)
-ROUNDS = 80
+ROUNDS = 40
 APERIO = "Aperio Image Library v12.0\n600x500 (256x256) JPEG/RGB Q=90|AppMag = 40|MPP = 0.2"
 OME = {"axes": "YXS", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
 

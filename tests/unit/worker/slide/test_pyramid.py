@@ -41,6 +41,10 @@ def test_a_label_of_another_shape_does_not_fit() -> None:
     assert not fits_pyramid(BASE, Size(500, 600))
 
 
+def test_an_image_without_pixels_does_not_fit() -> None:
+    assert not fits_pyramid(BASE, Size(0, 1750))
+
+
 def test_an_image_of_the_same_size_does_not_fit() -> None:
     assert not fits_pyramid(BASE, BASE)
 

@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,27 @@ def test_a_tile_table_beyond_the_end_is_unreadable(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as tiff:
         value_at = int(tiff.pages[0].tags[324].offset) + 8
     overwrite(path, value_at, (2**30).to_bytes(4, "little"))
-    assert "table of tiles" in refuse(path).message
+    assert "tag 324" in refuse(path).message
+
+
+def write_ndpi(path: Path, second: int, next_link: int) -> Path:
+    """Two directories of one tag each, with NDPI's links of 8 bytes; `second` may be past 4 GiB."""
+    entry = struct.pack("<HHII", 65420, 4, 1, 1)
+    with path.open("wb") as stream:
+        stream.write(b"II*\0" + struct.pack("<Q", 16) + bytes(4))
+        stream.write(struct.pack("<H", 1) + entry + struct.pack("<Q", second))
+        stream.seek(second)
+        stream.write(struct.pack("<H", 1) + entry + struct.pack("<Q", next_link))
+    return path
+
+
+def test_an_ndpi_directory_beyond_4_gib_is_found(tmp_path: Path) -> None:
+    check_directories(write_ndpi(tmp_path / "s", 2**32 + 1000, 0))
+
+
+def test_an_ndpi_chain_that_leaves_the_file_is_unreadable(tmp_path: Path) -> None:
+    error = refuse(write_ndpi(tmp_path / "s", 2**32 + 1000, 2**33))
+    assert error.code == FailureCode.SLIDE_UNREADABLE
 
 
 def test_a_header_alone_is_unreadable(tmp_path: Path) -> None:
