@@ -1,0 +1,137 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from models.background import estimate_background
+from models.checkpoint import CARD_FILE, WEIGHTS_FILE, locate_weights
+from models.detector import DEFAULT_DETECTOR, Detector, decode_peaks, margin_px
+from models.errors import PatchShapeError, WeightsCorrupt, WeightsUnavailable
+from models.nets.heatmap import OUTPUT_STRIDE, STRIDE
+from tests.smears import paint_field
+
+WHITE = np.array([250.0, 250.0, 250.0])
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load()
+
+
+def heat_of(*cells: tuple[int, int, float]) -> np.ndarray:
+    heat = np.zeros((20, 20), np.float32)
+    for row, col, value in cells:
+        heat[row, col] = value
+    return heat
+
+
+def decode(heat: np.ndarray, reach: float = 3.0):
+    return decode_peaks(heat, np.full_like(heat, 13.0), threshold=0.5, reach=reach)
+
+
+def test_heat_at_the_threshold_is_a_peak_and_below_it_is_none():
+    assert len(decode(heat_of((5, 5, 0.5)))) == 1
+    assert decode(heat_of((5, 5, 0.499))) == []
+
+
+def test_of_two_peaks_within_reach_the_higher_survives():
+    peaks = decode(heat_of((5, 5, 0.9), (5, 8, 0.8)))
+    assert [round(peak.score, 3) for peak in peaks] == [0.9]
+
+
+def test_two_peaks_just_beyond_reach_both_survive():
+    assert len(decode(heat_of((5, 5, 0.9), (5, 9, 0.8)))) == 2
+
+
+def test_of_two_equal_peaks_within_reach_exactly_one_survives():
+    assert len(decode(heat_of((5, 5, 0.9), (5, 7, 0.9)))) == 1
+
+
+def test_a_peak_in_the_corner_has_its_centre_there():
+    (peak,) = decode(heat_of((0, 0, 0.9)))
+    assert (peak.x, peak.y) == (0.5 * OUTPUT_STRIDE, 0.5 * OUTPUT_STRIDE)
+
+
+def test_the_centre_is_found_between_cells():
+    rows, cols = np.mgrid[:20, :20]
+    heat = np.exp(-((cols - 9.3) ** 2 + (rows - 10.6) ** 2) / 8).astype(np.float32)
+    (peak,) = decode(heat)
+    assert peak.x == pytest.approx((9.3 + 0.5) * OUTPUT_STRIDE, abs=0.1)
+    assert peak.y == pytest.approx((10.6 + 0.5) * OUTPUT_STRIDE, abs=0.1)
+
+
+def test_peaks_come_sorted_by_y_then_x():
+    peaks = decode(heat_of((9, 2, 0.6), (2, 15, 0.7), (2, 4, 0.8)))
+    assert [(peak.y, peak.x) for peak in peaks] == sorted((peak.y, peak.x) for peak in peaks)
+
+
+def test_no_fields_give_no_lists(detector):
+    assert detector.detect(np.empty((0, 64, 64, 3), np.uint8), WHITE) == []
+
+
+def test_bare_glass_holds_no_leukocyte(detector):
+    field = np.full((1, 160, 160, 3), 250, np.uint8)
+    assert detector.detect(field, WHITE) == [[]]
+
+
+def test_a_field_need_not_be_a_multiple_of_the_stride(detector):
+    rgb, cells = paint_field(STRIDE * 20 + 3, STRIDE * 20 + 5, detector.card.um_per_px)
+    assert len(detector.detect(rgb[None], estimate_background(rgb))[0]) == len(cells)
+
+
+@pytest.mark.parametrize("glass", [(250, 250, 250), (255, 232, 205), (190, 215, 205)])
+def test_planted_cells_are_found_on_glass_of_any_colour(detector, glass):
+    rgb, cells = paint_field(200, 240, detector.card.um_per_px, glass=glass)
+    (peaks,) = detector.detect(rgb[None], estimate_background(rgb))
+    assert len(peaks) == len(cells)
+    for x, y in cells:
+        assert min(np.hypot(peak.x - x, peak.y - y) for peak in peaks) < 3.0
+
+
+def test_fields_of_the_wrong_type_are_refused(detector):
+    with pytest.raises(PatchShapeError, match="uint8"):
+        detector.detect(np.zeros((1, 64, 64, 3), np.float32), WHITE)
+
+
+def test_a_field_without_its_batch_axis_is_refused(detector):
+    with pytest.raises(PatchShapeError, match="want"):
+        detector.detect(np.zeros((64, 64, 3), np.uint8), WHITE)
+
+
+def test_a_background_that_is_not_one_colour_is_refused(detector):
+    with pytest.raises(PatchShapeError, match="background"):
+        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), np.ones((2, 3)))
+
+
+def test_margin_is_a_multiple_of_the_stride_that_the_card_keeps(detector):
+    card = detector.card
+    assert card.margin_px == margin_px(card.um_per_px, card.min_distance_um)
+    assert card.margin_px % card.stride_px == 0
+
+
+def test_shipped_weights_are_small_and_say_what_they_are_for(detector):
+    weights = locate_weights(DEFAULT_DETECTOR) / WEIGHTS_FILE
+    assert weights.stat().st_size < 4_000_000
+    assert "research use only" in detector.card.statement.lower()
+    assert {"bccd", "bcd"} <= detector.card.evaluation.keys()
+
+
+def test_unknown_weights_are_unavailable():
+    with pytest.raises(WeightsUnavailable, match=DEFAULT_DETECTOR):
+        Detector.load("no-such-detector")
+
+
+def test_tampered_weights_are_refused(tmp_path):
+    copy = shutil.copytree(locate_weights(DEFAULT_DETECTOR), tmp_path / "copy")
+    weights = copy / WEIGHTS_FILE
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(WeightsCorrupt):
+        Detector.load(str(copy))
+
+
+def test_a_card_of_another_kind_is_refused(tmp_path):
+    copy = shutil.copytree(locate_weights(DEFAULT_DETECTOR), tmp_path / "copy")
+    (copy / CARD_FILE).write_text(json.dumps({"name": "classifier"}))
+    with pytest.raises(WeightsCorrupt, match="card"):
+        Detector.load(str(copy))

@@ -1,0 +1,180 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from models.detector import Detector
+from models.nets.heatmap import HeatmapNet
+from models.training.detector_canvas import CanvasDataset, draw_target
+from models.training.detector_cli import evaluate_detector, fit_detector
+from models.training.detector_fields import load_cells, load_fields, resample
+from models.training.detector_fit import FitPlan, fit_network
+from models.training.detector_sprites import ImageStore
+from models.training.detector_stain import StainJitter
+from tests.smears import LEUKOCYTE_UM, paint_field
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Two laboratories' painted fields and four crops, one file truncated."""
+    root = tmp_path_factory.mktemp("data")
+    fields = []
+    for i in range(6):
+        rgb, cells = paint_field(160, 200, 0.29, seed=i)
+        path = f"field{i}.png"
+        Image.fromarray(rgb).save(root / path)
+        half = LEUKOCYTE_UM / 2 / 0.29
+        fields.append(
+            {
+                "path": path,
+                "source": "pig" if i % 2 else "bccd",
+                "split": "val" if i > 3 else "train",
+                "um_per_px": 0.29,
+                "width": 200,
+                "height": 160,
+                "boxes": [["WBC", x - half, y - half, x + half, y + half] for x, y in cells]
+                + [["RBC", 0.0, 0.0, 20.0, 20.0]],
+            }
+        )
+    whole = (root / "field2.png").read_bytes()
+    (root / "field2.png").write_bytes(whole[: len(whole) // 2])
+    (root / "fields.json").write_text(json.dumps(fields))
+    with (root / "cells.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["path", "source", "label", "patient", "split", "um_per_px"])
+        for i in range(4):
+            rgb, _ = paint_field(360, 360, 0.1, leukocytes=[(180.0, 180.0)], seed=i)
+            Image.fromarray(rgb).save(root / f"cell{i}.png")
+            label = "artefact" if i == 3 else "LYT"
+            rows.writerow([f"cell{i}.png", "deepapl", label, "p01", "train", "0.1"])
+    return root
+
+
+def canvases(root: Path, seed: int = 1) -> CanvasDataset:
+    return CanvasDataset(
+        load_fields(root / "fields.json", "train"),
+        load_cells(root / "cells.csv", "train"),
+        ImageStore(root),
+        um_per_px=0.58,
+        jitter=StainJitter(),
+        seed=seed,
+        canvas_px=64,
+    )
+
+
+def test_fields_of_a_source_left_out_and_other_kinds_of_box_are_not_loaded(data):
+    fields = load_fields(data / "fields.json", "train", leave_out=("pig",))
+    assert {field.source for field in fields} == {"bccd"}
+    assert all(len(field.boxes) == 4 for field in fields)
+
+
+def test_artefacts_are_not_loaded_as_cells(data):
+    assert len(load_cells(data / "cells.csv", "train")) == 3
+
+
+def test_a_truncated_file_is_no_image(data):
+    broken = load_fields(data / "fields.json", "train")[2]
+    assert ImageStore(data).load(broken) is None
+
+
+def test_a_crop_is_cut_into_its_cell_and_the_rest(data):
+    image = ImageStore(data).load(load_cells(data / "cells.csv", "train")[0])
+    assert image is not None and image.cell is not None
+    opaque = image.cell > 0
+    assert opaque[62, 62] and not opaque[0, 0]
+    diameter_um = 2 * np.sqrt(opaque.sum() / np.pi) * image.um_per_px
+    assert 9.0 < diameter_um < 15.0
+
+
+def test_resampling_down_is_the_mean_of_the_pixels_covered():
+    rgb = np.arange(16, dtype=np.uint8).reshape(4, 4, 1).repeat(3, axis=2) * 4
+    small = resample(rgb, 0.5)
+    assert small.shape == (2, 2, 3)
+    assert small[0, 0, 0] == np.round(rgb[:2, :2, 0].mean())
+
+
+def test_the_same_seed_and_index_give_the_same_canvas(data):
+    for one, other in zip(canvases(data)[3], canvases(data)[3], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_seed_gives_another_canvas(data):
+    assert not torch.equal(canvases(data)[3][0], canvases(data, seed=2)[3][0])
+
+
+def test_a_target_is_exactly_one_at_each_centre_and_ignored_where_told():
+    ignored = np.zeros((64, 64), bool)
+    ignored[:, 40:] = True
+    target = draw_target(np.array([[20.0, 30.0, 13.0, 1.0]]), ignored, 0.58)
+    assert (target[0] == 1.0).sum() == 1
+    assert target[0, 14, 10] == 1.0 or target[0, 15, 9] == 1.0 or target[0, 15, 10] == 1.0
+    assert not target[1, :, 20:].any() and target[1, :, :20].all()
+
+
+PLAN = FitPlan(epochs=2, steps=1, batch=2, workers=0)
+
+
+def fitted(data: Path, checkpoint: Path, **options) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    network = HeatmapNet(width=4)
+    fit_network(network, canvases(data), PLAN, checkpoint, **options)
+    return network.state_dict()
+
+
+def test_a_killed_fit_resumes_to_the_same_weights(data, tmp_path):
+    unbroken = fitted(data, tmp_path / "unbroken.pt")
+
+    def stop(epoch: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(data, tmp_path / "broken.pt", on_epoch=stop)
+    resumed = fitted(data, tmp_path / "broken.pt", resume=True)
+    assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
+
+
+def test_a_checkpoint_of_another_plan_is_refused(data, tmp_path):
+    fitted(data, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="another plan"):
+        fit_network(
+            HeatmapNet(width=4),
+            canvases(data),
+            FitPlan(epochs=3, steps=1, batch=2, workers=0),
+            tmp_path / "checkpoint.pt",
+            resume=True,
+        )
+
+
+def test_the_command_line_fits_evaluates_and_writes_loadable_weights(data, tmp_path):
+    inputs = ["--fields", str(data / "fields.json"), "--root", str(data)]
+    out = tmp_path / "run"
+    options = ["--cells", str(data / "cells.csv"), "--out", str(out), "--epochs", "1"]
+    fit = CliRunner().invoke(
+        fit_detector,
+        [*inputs, *options, "--steps", "1", "--leave-out", "pig", "--name", "tiny"],
+        catch_exceptions=False,
+    )
+    assert fit.exit_code == 0
+    assert Detector.load(str(out)).card.name == "tiny"
+    evaluation = CliRunner().invoke(
+        evaluate_detector, [*inputs, "--weights", str(out), "--json"], catch_exceptions=False
+    )
+    sources = json.loads(evaluation.output)["sources"]
+    assert sources["pig"]["leukocytes"] == 4
+
+
+@pytest.mark.parametrize("source", ["bccd", "bcd"])
+def test_shipped_weights_reach_their_figures_on_real_fields(real_data, source):
+    from models.training.detector_evaluate import evaluate_fields
+
+    fields = [
+        field for field in load_fields(real_data / "fields.json", "val") if field.source == source
+    ]
+    score = evaluate_fields(Detector.load(), fields, real_data)[source]
+    assert score.recall >= 0.95
+    assert score.precision >= 0.90

@@ -1,0 +1,218 @@
+import numpy as np
+import pytest
+
+from models.background import estimate_background
+from models.detector import Detector, Peak
+from service.contract.failure import SlideError
+from tests.builders import ArraySlide
+from tests.smears import paint_field
+from worker.detection import BATCH, Detections, detect_leukocytes, merge_peaks, plan_tiles
+from worker.region import CountableRegion
+from worker.slide.geometry import Region, Size
+
+UM_PER_PX_L0 = 0.29
+CORE_PX = 128
+CORE_L0 = CORE_PX * 0.58 / UM_PER_PX_L0
+SIZE = Size(900, 600)
+CELLS = [
+    (120.0, 120.0),
+    (CORE_L0, 300.0),
+    (2 * CORE_L0, 2 * CORE_L0),
+    (300.0, 450.0),
+    (700.0, 150.0),
+    (760.0, 420.0),
+]
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load()
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return paint_field(SIZE.height, SIZE.width, UM_PER_PX_L0, leukocytes=CELLS)[0]
+
+
+@pytest.fixture(scope="module")
+def slide(pixels) -> ArraySlide:
+    return ArraySlide(pixels, UM_PER_PX_L0)
+
+
+def whole() -> CountableRegion:
+    return CountableRegion.whole(SIZE, 50.0)
+
+
+def detect(slide, region, detector, **options) -> Detections:
+    background = np.array([250.0, 250.0, 250.0])
+    return detect_leukocytes(
+        slide, region, detector, background=background, **{"core_px": CORE_PX, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def sound(slide, detector) -> Detections:
+    """Cells of the undamaged slide, all of it countable."""
+    return detect(slide, whole(), detector)
+
+
+def test_every_planted_cell_is_found_once_at_its_place(sound):
+    assert len(sound.cells) == len(CELLS)
+    for x, y in CELLS:
+        assert min(np.hypot(cell.x_px - x, cell.y_px - y) for cell in sound.cells) < 6.0
+
+
+def test_cells_come_sorted_by_y_then_x(sound):
+    assert list(sound.cells) == sorted(sound.cells, key=lambda cell: (cell.y_px, cell.x_px))
+
+
+@pytest.mark.parametrize("grid_shift", [(8, 0), (64, 64), (-24, 104)])
+def test_moving_the_tile_grid_does_not_move_a_cell(slide, detector, sound, grid_shift):
+    still = sound.cells
+    moved = detect(slide, whole(), detector, grid_shift=grid_shift).cells
+    assert len(moved) == len(still)
+    for one, other in zip(still, moved, strict=True):
+        assert other.x_px == pytest.approx(one.x_px, abs=1e-3)
+        assert other.y_px == pytest.approx(one.y_px, abs=1e-3)
+        assert other.diameter_um == pytest.approx(one.diameter_um, abs=1e-3)
+        assert other.score == pytest.approx(one.score, abs=1e-4)
+        assert other.edge == one.edge
+
+
+def test_the_core_size_does_not_change_the_cells(slide, detector, sound):
+    large = detect(slide, whole(), detector, core_px=512).cells
+    assert [(cell.x_px, cell.y_px) for cell in large] == [
+        pytest.approx((cell.x_px, cell.y_px), abs=1e-3) for cell in sound.cells
+    ]
+
+
+def test_a_grid_off_the_network_stride_is_refused(slide, detector):
+    with pytest.raises(ValueError, match="stride"):
+        detect(slide, whole(), detector, grid_shift=(4, 0))
+
+
+def test_cells_outside_the_region_are_dropped(slide, detector):
+    mask = np.zeros((12, 18), bool)
+    mask[:, :9] = True
+    found = detect(slide, CountableRegion(SIZE, 50.0, mask), detector).cells
+    expected = sorted(y for x, y in CELLS if x < 450)
+    assert [cell.y_px for cell in found] == pytest.approx(expected, abs=6.0)
+
+
+def test_a_cell_cut_by_the_region_is_flagged_and_one_inside_is_not(slide, detector):
+    mask = np.zeros((12, 18), bool)
+    mask[:, :14] = True
+    mask[:2] = False
+    found = detect(slide, CountableRegion(SIZE, 50.0, mask), detector).cells
+    edges = {(round(cell.x_px, -1), round(cell.y_px, -1)): cell.edge for cell in found}
+    assert edges[(120, 120)]
+    assert not edges[(300, 450)]
+
+
+def test_a_cell_cut_by_the_slide_is_flagged(detector):
+    pixels, _ = paint_field(300, 300, UM_PER_PX_L0, leukocytes=[(150.0, 12.0), (150.0, 200.0)])
+    slide = ArraySlide(pixels, UM_PER_PX_L0)
+    region = CountableRegion.whole(Size(300, 300), 50.0)
+    found = detect(slide, region, detector).cells
+    assert [cell.edge for cell in found] == [True, False]
+
+
+def test_an_unreadable_tile_is_skipped_counted_and_taken_off_the_coverage(pixels, detector, sound):
+    damaged = ArraySlide(pixels, UM_PER_PX_L0, damage=(Region(880.0, 580.0, 10.0, 10.0),))
+    found = detect(damaged, whole(), detector)
+    assert (sound.tiles_failed, sound.coverage) == (0, 1.0)
+    assert found.tiles == sound.tiles
+    assert 0 < found.tiles_failed < found.tiles
+    assert found.cells[0] == sound.cells[0]
+    unread = [
+        tile.core_l0(2.0)
+        for tile in plan_tiles(whole(), 2.0, core_px=CORE_PX)
+        if tile.window_l0(2.0, detector.card.margin_px).right > 880
+        and tile.window_l0(2.0, detector.card.margin_px).bottom > 580
+    ]
+    area_px = sum((min(r.right, 900) - r.x) * (min(r.bottom, 600) - r.y) for r in unread)
+    assert found.tiles_failed == len(unread)
+    assert found.unread_mm2 == pytest.approx(area_px * UM_PER_PX_L0**2 / 1e6)
+
+
+def test_a_slide_that_cannot_be_read_at_all_has_no_cells_and_no_coverage(pixels, detector):
+    damaged = ArraySlide(pixels, UM_PER_PX_L0, damage=(Region(0.0, 0.0, 900.0, 600.0),))
+    found = detect(damaged, whole(), detector)
+    assert found.cells == ()
+    assert found.coverage == pytest.approx(0.0)
+
+
+def test_an_empty_region_has_no_tiles_and_is_fully_covered(slide, detector):
+    found = detect(slide, CountableRegion(SIZE, 50.0, np.zeros((12, 18), bool)), detector)
+    assert (found.cells, found.tiles, found.coverage) == ((), 0, 1.0)
+
+
+def test_progress_ends_at_the_number_of_tiles_and_never_falls(slide, detector, sound):
+    heard: list[tuple[int, int]] = []
+    detect(slide, whole(), detector, on_progress=lambda done, total: heard.append((done, total)))
+    assert heard[-1] == (sound.tiles, sound.tiles)
+    assert heard == sorted(heard)
+
+
+def test_an_error_raised_by_the_progress_listener_ends_the_detection(slide, detector):
+    def cancel(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        detect(slide, whole(), detector, on_progress=cancel)
+
+
+def test_an_error_that_is_not_about_one_region_ends_the_detection(slide, detector):
+    class Gone(ArraySlide):
+        def read(self, region, um_per_px):
+            raise SlideError("slide_unreadable", "the file vanished")
+
+    with pytest.raises(SlideError):
+        detect(Gone(np.zeros((600, 900, 3), np.uint8), UM_PER_PX_L0), whole(), detector)
+
+
+class Recording:
+    """Passes calls on to a detector and keeps the batch sizes."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.card = detector.card
+        self.batches: list[int] = []
+        self._detector = detector
+
+    def detect(self, fields, background):
+        self.batches.append(len(fields))
+        return self._detector.detect(fields, background)
+
+
+def test_no_batch_is_larger_than_the_bound(slide, detector):
+    recording = Recording(detector)
+    found = detect(slide, whole(), recording)
+    assert max(recording.batches) <= BATCH
+    assert sum(recording.batches) == found.tiles
+
+
+def test_a_slide_coarser_than_the_detector_is_read_up(detector):
+    pixels, cells = paint_field(200, 200, 0.8)
+    slide = ArraySlide(pixels, 0.8)
+    found = detect(slide, CountableRegion.whole(Size(200, 200), 50.0), detector).cells
+    assert len(found) == len(cells)
+
+
+def test_the_estimated_glass_serves_as_background(slide, pixels, detector):
+    found = detect_leukocytes(slide, whole(), detector, background=estimate_background(pixels))
+    assert len(found.cells) == len(CELLS)
+
+
+def test_merging_keeps_the_higher_of_two_peaks_that_are_near():
+    near = [Peak(10.0, 10.0, 13.0, 0.6), Peak(13.0, 14.0, 13.0, 0.9)]
+    assert merge_peaks(near, 5.0) == [near[1]]
+
+
+def test_merging_keeps_two_peaks_just_too_far_apart():
+    far = [Peak(10.0, 10.0, 13.0, 0.6), Peak(13.0, 14.0, 13.0, 0.9)]
+    assert len(merge_peaks(far, 4.99)) == 2
+
+
+def test_a_dropped_peak_drops_no_other():
+    chain = [Peak(x, 0.0, 13.0, score) for x, score in ((0.0, 0.9), (4.0, 0.8), (8.0, 0.7))]
+    assert [peak.x for peak in merge_peaks(chain, 5.0)] == [0.0, 8.0]
