@@ -103,10 +103,10 @@ def _draw_marker(draw: ImageDraw.ImageDraw, x: float, y: float, marker: Marker) 
     colour = MARKER_COLOURS[marker]
     match marker:
         case Marker.BLAST:
-            corners = [(x, y - 7), (x + 6, y + 4), (x - 6, y + 4)]
+            corners = [(x, y - 10), (x + 9, y + 6), (x - 9, y + 6)]
             draw.polygon(corners, fill=colour, outline=(255, 255, 255))
         case Marker.ATYPICAL:
-            corners = [(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)]
+            corners = [(x, y - 8), (x + 8, y), (x, y + 8), (x - 8, y)]
             draw.polygon(corners, fill=colour, outline=(255, 255, 255))
         case Marker.OTHER:
-            draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour, outline=(255, 255, 255))
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour, outline=(255, 255, 255))

@@ -1,5 +1,7 @@
 """What a report's reader must know: quality flags in words."""
 
+from collections.abc import Callable
+
 from models.taxonomy import ATYPICAL, BLAST, CODES, NAMES, CellClass
 from service.contract.quality import Quality, QualityCode, QualityFlag, Severity
 from service.contract.report import ClassifierRecord, RegionRecord
@@ -43,25 +45,29 @@ def assess_quality(
             QualityCode.SMUDGE_CELLS,
             smudges,
             limits.smudge_per_100,
-            "{value:.0f} smudge cells per 100 leukocytes (limit {limit:g}): fragile cells, often "
+            "{value} smudge cells per 100 leukocytes (limit {limit}): fragile cells, often "
             "lymphocytes or blasts, may be missing from the differential.",
+            lambda rate: f"{rate:.3g}",
         ),
         _coverage_flag(region, limits.min_coverage),
         _above(
             QualityCode.UNCERTAIN_CELLS,
             uncertain,
             limits.uncertain_share,
-            "{value:.0%} of cells are uncertain (limit {limit:.0%}): their most probable class "
-            f"has less than {settings.uncertain_below:.0%}. Stain, focus or scanner may be "
+            "{value} of cells are uncertain (limit {limit}): their most probable class "
+            f"has less than {_percent(settings.uncertain_below)}. Stain, focus or scanner may be "
             "unlike what the model was trained on.",
+            _percent,
         ),
         _above(
             QualityCode.OUT_OF_FOCUS_CELLS,
             blurred,
             limits.out_of_focus_share,
-            "{value:.0%} of cells are out of focus (limit {limit:.0%}).",
+            "{value} of cells are out of focus (limit {limit}).",
+            _percent,
         ),
         _tiles_flag(region),
+        _cells_flag(region),
         _whole_slide_flag(region),
         _upsampled_flag(um_per_px, classifier),
         _regrouped_flag(blasts, atypical),
@@ -94,11 +100,21 @@ def _flag(
 
 
 def _above(
-    code: QualityCode, value: float | None, limit: float, message: str
+    code: QualityCode,
+    value: float | None,
+    limit: float,
+    message: str,
+    show: Callable[[float], str],
 ) -> QualityFlag | None:
+    """A warning when `value` is over `limit`; `message` has a place for each."""
     if value is None or value <= limit:
         return None
-    return _flag(code, Severity.WARNING, message.format(value=value, limit=limit), value, limit)
+    message = message.format(value=show(value), limit=show(limit))
+    return _flag(code, Severity.WARNING, message, value, limit)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}\N{NO-BREAK SPACE}%"
 
 
 def _count_flag(n: int, few: int, some: int) -> QualityFlag | None:
@@ -136,7 +152,8 @@ def _coverage_flag(region: RegionRecord, minimum: float) -> QualityFlag | None:
     return _flag(
         QualityCode.COVERAGE_LOW,
         Severity.WARNING,
-        f"Only {region.coverage:.1%} of the counted region could be read (limit {minimum:.0%}): "
+        f"Only {_percent(region.coverage)} of the counted region could be read (limit "
+        f"{_percent(minimum)}): "
         "cells elsewhere in it are missing.",
         region.coverage,
         minimum,
@@ -152,6 +169,19 @@ def _tiles_flag(region: RegionRecord) -> QualityFlag | None:
         f"{region.tiles_failed} of {region.tiles} tiles could not be read and were skipped: the "
         "slide file is damaged there.",
         region.tiles_failed,
+    )
+
+
+def _cells_flag(region: RegionRecord) -> QualityFlag | None:
+    unread = region.cells_unread
+    if unread == 0:
+        return None
+    cells = "1 cell was" if unread == 1 else f"{unread} cells were"
+    return _flag(
+        QualityCode.CELLS_UNREAD,
+        Severity.NOTICE,
+        f"{cells} found but could not be read at full resolution: in no number of this report.",
+        unread,
     )
 
 

@@ -8,13 +8,14 @@ from service.contract.record import Record, Share
 
 
 class QualityCode(StrEnum):
-    """What was noticed."""
+    """What a flag is about."""
 
     NO_LEUKOCYTES = "no_leukocytes"
     FEW_LEUKOCYTES = "few_leukocytes"
     SMUDGE_CELLS = "smudge_cells"
     COVERAGE_LOW = "coverage_low"
     TILES_FAILED = "tiles_failed"
+    CELLS_UNREAD = "cells_unread"
     UNCERTAIN_CELLS = "uncertain_cells"
     OUT_OF_FOCUS_CELLS = "out_of_focus_cells"
     WHOLE_SLIDE = "whole_slide"

@@ -176,7 +176,9 @@ class Report(Record):
     slide: SlideRecord = Field(description="What was analysed.")
     model: ClassifierRecord = Field(description="What named the cells.")
     detector: DetectorRecord = Field(description="What found the cells.")
-    region: RegionRecord = Field(description="Where cells were counted.")
+    region: RegionRecord = Field(
+        description="The part that was counted, and how much of it could be read."
+    )
     n_cells: int = Field(ge=0, description="Cells found, of every class.")
     n_leukocytes: int = Field(
         ge=0,
@@ -193,7 +195,7 @@ class Report(Record):
         description="EBO and KSC per 100 leukocytes, 4 decimals, may exceed 100; null without "
         "leukocytes, or not supported (then its count is null too)."
     )
-    blast: GroupCount = Field(description="Blasts: count at the card's threshold P_blast.")
+    blast: GroupCount = Field(description="Blasts: count at the card's threshold of P_blast.")
     atypical: GroupCount = Field(
         description="Atypical cells: count at the card's threshold of P_atypical."
     )
@@ -201,7 +203,7 @@ class Report(Record):
     timings: dict[Stage, Seconds] = Field(
         description="Wall time per stage, s. Stages may overlap. Writing the files is not in it."
     )
-    versions: Versions = Field(description="What computed the report.")
+    versions: Versions = Field(description="The software behind the numbers.")
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

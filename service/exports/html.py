@@ -36,7 +36,7 @@ READING_ORDER: Final = (
 machines keep the taxonomy's order."""
 
 SIGNS: Final = {Marker.BLAST: "▲", Marker.ATYPICAL: "◆", Marker.OTHER: "●"}
-SCALES: Final = (5, 10, 20, 50, 100)
+SCALES: Final = (5, 10, 20, 30, 40, 60, 80, 100)
 """Where a bar's axis may end, %."""
 
 
