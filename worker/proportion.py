@@ -1,6 +1,6 @@
 """A part of a whole, with its exact confidence interval."""
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 PERCENT_DECIMALS = 4
 """One cell in a million is still not zero."""
@@ -25,6 +25,6 @@ def clopper_pearson(count: int, total: int) -> tuple[float, float] | None:
         raise ValueError(f"{count} of {total} is not a proportion")
     if total == 0:
         return None
-    lower = 0.0 if count == 0 else float(beta.ppf(0.025, count, total - count + 1))
-    upper = 1.0 if count == total else float(beta.ppf(0.975, count + 1, total - count))
+    lower = 0.0 if count == 0 else float(betaincinv(count, total - count + 1, 0.025))
+    upper = 1.0 if count == total else float(betaincinv(count + 1, total - count, 0.975))
     return round(100 * lower, PERCENT_DECIMALS), round(100 * upper, PERCENT_DECIMALS)
