@@ -49,7 +49,7 @@ class Failure(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    code: FailureCode
+    code: FailureCode = Field(description="Why, as one of a fixed list.")
     message: str = Field(
         description="What failed: value, limit and remedy. No paths, no traceback."
     )
