@@ -84,7 +84,7 @@ def _draw_pale_cell(
 def _draw_flat_cell(
     rng: np.random.Generator, stain: Stain, um_per_px: float
 ) -> tuple[NDArray[np.uint16], float]:
-    return _draw_red_cell(rng, stain, um_per_px, pallor=float(rng.uniform(0, 0.12)))
+    return _draw_red_cell(rng, stain, um_per_px, pallor=float(rng.uniform(0.05, 0.25)))
 
 
 def _draw_red_cell(

@@ -31,7 +31,9 @@ _NEIGHBOURHOOD: Final = (
 """The block itself first."""
 _FIRST_BLOCK: Final = -8
 """Blocks before the slide's corner are drawn too; random streams want indices of at least 0."""
-PLATELETS_PER_MM2: Final = 700.0
+PLATELETS_PER_MM2: Final = 1300.0
+"""Before those under other cells are taken away."""
+PLATELET_ON_CELL_CHANCE: Final = 0.06
 SPECKS_PER_MM2: Final = 60.0
 LEUKOCYTE_CLEARANCE: Final = 0.97
 """Red cells stop at this fraction of a leukocyte's radius: they touch it."""
@@ -75,7 +77,7 @@ class Layout:
         self._tree = index_places(leukocytes)
         self._atlas = atlas
         self._seed = seed
-        self._draft = lru_cache(maxsize=4096)(self._draw_draft)
+        self._draft = lru_cache(maxsize=1024)(self._draw_draft)
         self.block = lru_cache(maxsize=512)(self._settle_block)
 
     def _draw_draft(self, column: int, row: int) -> _Draft:
@@ -89,7 +91,7 @@ class Layout:
         kept = chance * MOST_COVER < cover
         centres, cover, choice = centres[kept], cover[kept], choice[kept]
         centres = self._stack(rng, centres, cover)
-        flatness = np.interp(cover, (0.05, 0.34, 0.42, 0.6, 0.9), (0.85, 0.55, 0.08, 0.08, 0.7))
+        flatness = np.interp(cover, (0.05, 0.34, 0.42, 0.6, 0.9), (0.6, 0.4, 0.08, 0.08, 0.7))
         flat = rng.random(len(cover)) < flatness
         sprites = np.where(
             flat,
@@ -132,7 +134,7 @@ class Layout:
         settled = self._push_apart(
             centres[near], self._atlas.radii_um[sprites[near]], stiffness[near]
         )
-        small = self._draw_small(column, row)
+        small = self._draw_small(column, row, settled)
         return Placed(
             np.concatenate([settled[:own], small.centres_um]),
             np.concatenate([sprites[:own], small.sprites]),
@@ -171,16 +173,19 @@ class Layout:
         cleared[close] = self._leukocytes.centres_um[cell] + away * room[:, None]
         return cleared
 
-    def _draw_small(self, column: int, row: int) -> Placed:
-        """Platelets, more where there is blood but not under leukocytes, and specks anywhere."""
+    def _draw_small(self, column: int, row: int, red_cells: Floats) -> Placed:
+        """Platelets, mostly between the cells of the blood, and specks anywhere."""
         rng = np.random.default_rng([self._seed, 4, column - _FIRST_BLOCK, row - _FIRST_BLOCK])
         corner, area_mm2 = np.array([column, row]) * BLOCK_UM, BLOCK_UM**2 / 1e6
         platelets = corner + rng.random((rng.poisson(PLATELETS_PER_MM2 * area_mm2), 2)) * BLOCK_UM
         chance = rng.random(len(platelets))
         cover = self._smear.coverage(platelets[:, 0], platelets[:, 1])
         platelets = platelets[chance < np.minimum(cover / 0.5, 1)]
-        radii = np.full(len(platelets), 2.0)
-        platelets = self._clear_leukocytes(platelets, radii)
+        platelets = self._clear_leukocytes(platelets, np.full(len(platelets), 2.0))
+        if len(red_cells):
+            gap, _ = cKDTree(red_cells).query(platelets)
+            lucky = rng.random(len(platelets)) < PLATELET_ON_CELL_CHANCE
+            platelets = platelets[(gap > RED_CELL_UM / 2 + 1.0) | lucky]
         specks = corner + rng.random((rng.poisson(SPECKS_PER_MM2 * area_mm2), 2)) * BLOCK_UM
         sprites = np.concatenate(
             [

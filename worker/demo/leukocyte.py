@@ -116,10 +116,10 @@ class _Drawing:
     def _chromatin(self) -> NDArray[np.float32]:
         look = self._look
         grain = self._noise(look.clumps_um) + 0.5 * self._noise(look.clumps_um / 2)
-        grain += 0.5 * self._noise(3 * look.clumps_um)
+        grain += 0.4 * self._noise(3 * look.clumps_um)
         depth = np.minimum(-self._from_nucleus, 1.0)
         amount = 0.86 + 0.14 * depth + look.contrast * np.tanh(grain)
-        amount += 0.12 * np.exp(-((self._from_nucleus + 0.2) ** 2) / 0.06)
+        amount += 0.22 * np.exp(-((self._from_nucleus + 0.15) ** 2) / 0.03)
         amount *= 1 - 0.42 * self._nucleoli()
         strength = look.chromatin * self._rng.uniform(0.92, 1.08)
         layers = self._in_nucleus * np.maximum(amount, 0) * strength

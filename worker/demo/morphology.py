@@ -79,69 +79,69 @@ class Morphology:
 
 
 _NEUTROPHIL_GRAIN: Final = Granules("azurophil", 3.0, 0.13, 0.16)
-_AZUROPHIL: Final = Granules("azurophil", 1.5, 0.22, 0.55, over_nucleus=True)
+_AZUROPHIL: Final = Granules("azurophil", 2.4, 0.21, 0.55, over_nucleus=True)
 
 MORPHOLOGY: Final[dict[CellClass, Morphology]] = {
     CellClass.BAS: Morphology(
-        (10.5, 13.0), lobed_nucleus({2: 0.6, 3: 0.4}, 0.36, strand=0.2), 0.7, 0.35, 0.15,
-        {"neutrophilia": 0.8}, (Granules("basophil", 1.5, 0.38, 0.70, over_nucleus=True),),
+        (10.5, 13.0), lobed_nucleus({2: 0.6, 3: 0.4}, 0.38, strand=0.2), 0.78, 0.20, 0.30,
+        {"neutrophilia": 0.8}, (Granules("basophil", 2.2, 0.32, 0.55, over_nucleus=True),),
     ),
     CellClass.EBO: Morphology(
-        (8.5, 10.5), round_nucleus(0.56, shift=0.14), 1.25, 0.38, 0.18,
+        (8.5, 10.5), round_nucleus(0.56, shift=0.14), 1.25, 0.26, 0.24,
         {"haemoglobin": 0.75, "basophilia": 0.3},
     ),
     CellClass.EOS: Morphology(
-        (12.0, 14.5), lobed_nucleus({2: 0.8, 3: 0.2}, 0.34, strand=0.09), 0.95, 0.35, 0.15,
-        {"neutrophilia": 0.8}, (Granules("eosin", 3.4, 0.40, 0.58),),
+        (12.0, 14.5), lobed_nucleus({2: 0.8, 3: 0.2}, 0.35, strand=0.09), 1.0, 0.21, 0.34,
+        {"neutrophilia": 0.8}, (Granules("eosin", 5.0, 0.34, 0.46),),
     ),
     CellClass.KSC: Morphology(
-        (11.0, 15.0), smeared_nucleus(0.85), 0.60, 0.30, 0.22, frayed=0.24,
+        (11.0, 15.0), smeared_nucleus(0.85), 0.60, 0.24, 0.34, frayed=0.15,
     ),
     CellClass.LYA: Morphology(
-        (13.0, 17.0), round_nucleus(0.62, shift=0.16, oval=0.2), 0.85, 0.40, 0.18,
+        (13.0, 17.0), round_nucleus(0.62, shift=0.16, oval=0.2), 0.88, 0.21, 0.32,
         {"basophilia": 0.40}, ragged=0.055, rim=1.1, hof=0.3, nucleoli=(0, 1),
     ),
     CellClass.LYT: Morphology(
-        (8.2, 11.0), round_nucleus(0.84, shift=0.07, oval=0.12), 1.1, 0.42, 0.20,
+        (8.8, 11.5), round_nucleus(0.84, shift=0.07, oval=0.12), 1.12, 0.24, 0.28,
         {"basophilia": 0.55}, ragged=0.03, rim=0.2,
     ),
     CellClass.MMZ: Morphology(
-        (12.0, 15.0), arched_nucleus(0.42, (95, 130), 0.40, knots=0.05), 0.92, 0.42, 0.20,
+        (12.0, 15.0), arched_nucleus(0.42, (100, 135), 0.43, knots=0.05), 1.0, 0.22, 0.36,
         {"neutrophilia": 0.95}, (_NEUTROPHIL_GRAIN,),
     ),
     CellClass.MOB: Morphology(
-        (15.0, 19.0), folded_nucleus(0.78, 3), 0.72, 0.22, 0.11,
+        (15.0, 19.0), folded_nucleus(0.78, 3), 0.80, 0.15, 0.26,
         {"basophilia": 0.35, "greyness": 0.5}, (Granules("azurophil", 0.5, 0.14, 0.2),),
         nucleoli=(1, 2), vacuoles=4, rim=0.3, ragged=0.035,
     ),
     CellClass.MON: Morphology(
-        (14.0, 18.0), arched_nucleus(0.40, (120, 185), 0.36, knots=0.16), 0.80, 0.36, 0.20,
+        (14.0, 18.0), arched_nucleus(0.38, (110, 180), 0.42, knots=0.14), 0.92, 0.20, 0.36,
         {"greyness": 0.95}, (Granules("azurophil", 1.2, 0.13, 0.16),),
         vacuoles=5, ragged=0.04, rim=0.15,
     ),
     CellClass.MYB: Morphology(
-        (13.0, 16.5), round_nucleus(0.60, shift=0.24, oval=0.16), 0.88, 0.40, 0.19,
+        (13.0, 16.5), round_nucleus(0.66, shift=0.22, oval=0.16), 0.98, 0.21, 0.34,
         {"neutrophilia": 0.85, "basophilia": 0.18}, (Granules("azurophil", 1.6, 0.18, 0.34),),
         hof=0.25,
     ),
     CellClass.MYO: Morphology(
-        (13.0, 17.0), round_nucleus(0.80, shift=0.12, oval=0.14), 0.80, 0.20, 0.13,
+        (13.0, 17.0), round_nucleus(0.80, shift=0.12, oval=0.14), 0.82, 0.15, 0.25,
         {"basophilia": 0.72}, nucleoli=(1, 4), ragged=0.03, rim=0.4, hof=0.25,
     ),
     CellClass.NGB: Morphology(
-        (12.0, 14.5), arched_nucleus(0.50, (190, 265), 0.225, knots=0.10), 1.05, 0.38, 0.21,
+        (12.0, 14.5), arched_nucleus(0.50, (190, 265), 0.255, knots=0.10), 1.08, 0.21, 0.34,
         {"neutrophilia": 0.95}, (_NEUTROPHIL_GRAIN,),
     ),
     CellClass.NGS: Morphology(
-        (12.0, 14.5), lobed_nucleus({2: 0.15, 3: 0.45, 4: 0.32, 5: 0.08}, 0.285), 1.10, 0.36, 0.22,
+        (12.0, 14.5), lobed_nucleus({2: 0.15, 3: 0.45, 4: 0.32, 5: 0.08}, 0.315), 1.10, 0.21, 0.36,
         {"neutrophilia": 0.95}, (_NEUTROPHIL_GRAIN,),
     ),
     CellClass.PMB: Morphology(
-        (14.5, 18.0), folded_nucleus(0.74, 2), 0.82, 0.28, 0.13,
+        (14.5, 18.0), folded_nucleus(0.80, 2), 0.92, 0.17, 0.28,
         {"basophilia": 0.45, "neutrophilia": 0.3}, (_AZUROPHIL,), nucleoli=(0, 2), rim=0.2,
     ),
     CellClass.PMO: Morphology(
-        (15.5, 20.0), round_nucleus(0.68, shift=0.20, oval=0.16), 0.82, 0.28, 0.13,
+        (15.5, 20.0), round_nucleus(0.73, shift=0.18, oval=0.16), 0.92, 0.17, 0.28,
         {"basophilia": 0.5, "neutrophilia": 0.2}, (_AZUROPHIL,),
         nucleoli=(1, 3), rim=0.25, hof=0.4,
     ),
