@@ -33,7 +33,8 @@ def write_geojson(report: Report, cells: Iterable[Cell], stream: TextIO) -> None
     separator = "\n"
     for cell in cells:
         stream.write(separator)
-        json.dump(_feature(cell, report.slide.um_per_px, namespace), stream, allow_nan=False)
+        feature = _feature(cell, report.slide.um_per_px, namespace)
+        stream.write(json.dumps(feature, allow_nan=False))
         separator = ",\n"
     stream.write("\n]}\n")
 
