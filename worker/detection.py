@@ -5,7 +5,7 @@ has a core and a margin as wide as the detector can see; a cell belongs to the t
 holds its centre. So a cell on a tile's border is found once, and moving the grid changes nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -21,11 +21,12 @@ from worker.slide.protocol import Slide
 
 CORE_PX: Final = 640
 """Edge of a tile's core at the detector's scale (371 µm at 0.58 µm/px); a multiple of its stride.
-With the margin a tile is 1.5 times as many pixels as its core; smaller cores waste more, larger
-ones read more that is not countable."""
+With the margin a tile is 1.44 times as many pixels as its core; smaller cores waste more, larger
+ones read more that is not countable. One tile is in memory at a time, whatever the slide's size."""
 
-BATCH: Final = 2
-"""Tiles a call to the detector: memory is that of two tiles whatever the slide's size."""
+SMALLEST_CORE_PX: Final = 160
+"""An unreadable tile is tried again in quarters, as long as their cores are at least this wide:
+one damaged block of pixels should not cost the cells of 0.2 mm²."""
 
 OWNERSHIP_SLACK_PX: Final = 0.5
 """Cores reach this far into their neighbours, so that rounding cannot orphan a centre on a border;
@@ -73,9 +74,9 @@ class Detections:
     Attributes:
         cells: sorted by y, then x.
         tiles: that share area with the region.
-        tiles_failed: of these, unreadable ones; their cells are missing.
+        tiles_failed: of these, those that could not be read whole; some of their cells are missing.
         area_mm2: of the region.
-        unread_mm2: of the region, inside unreadable tiles.
+        unread_mm2: of the region, what no readable tile or part of one covers.
     """
 
     cells: tuple[Detection, ...]
@@ -109,6 +110,11 @@ class Tile:
         return Region(
             (self.x - margin_px) * l0_per_px, (self.y - margin_px) * l0_per_px, edge, edge
         )
+
+    def quarters(self) -> "list[Tile]":
+        """Four tiles of half the core that make up this one."""
+        half = self.core_px // 2
+        return [Tile(x, y, half) for y in (self.y, self.y + half) for x in (self.x, self.x + half)]
 
     def owns(self, x: float, y: float) -> bool:
         """Whether a point of the lattice lies in the core, give or take `OWNERSHIP_SLACK_PX`."""
@@ -178,12 +184,22 @@ def detect_leukocytes(
     l0_per_px = card.um_per_px / um_per_px_l0
     tiles = plan_tiles(region, l0_per_px, core_px=core_px, grid_shift=grid_shift)
     found: list[Peak] = []
-    failed: list[Tile] = []
-    for done, batch in _read_batches(slide, tiles, card, l0_per_px, failed):
-        if batch:
-            fields = np.stack([pixels for _, pixels in batch])
-            for (tile, _), peaks in zip(batch, detector.detect(fields, background), strict=True):
-                found += _place_peaks(tile, peaks, card.margin_px)
+    unread: list[Region] = []
+    tiles_failed = 0
+    for done, tile in enumerate(tiles, start=1):
+        lost = len(unread)
+        parts = [tile]
+        while parts:
+            part = parts.pop()
+            try:
+                pixels = slide.read(part.window_l0(l0_per_px, card.margin_px), card.um_per_px)
+            except RegionUnreadable:
+                quarters = _split(part, card.stride_px)
+                parts += [q for q in quarters if region.intersects(q.core_l0(l0_per_px))]
+                unread += [] if quarters else [part.core_l0(l0_per_px)]
+                continue
+            found += _place_peaks(part, detector.detect(pixels[None], background)[0], card)
+        tiles_failed += len(unread) > lost
         if on_progress is not None:
             on_progress(done, len(tiles))
     cells = []
@@ -195,9 +211,9 @@ def detect_leukocytes(
     return Detections(
         cells=tuple(sorted(cells, key=lambda cell: (cell.y_px, cell.x_px))),
         tiles=len(tiles),
-        tiles_failed=len(failed),
+        tiles_failed=tiles_failed,
         area_mm2=region.area_mm2(um_per_px_l0),
-        unread_mm2=_covered_mm2(region, [tile.core_l0(l0_per_px) for tile in failed], um_per_px_l0),
+        unread_mm2=_covered_mm2(region, unread, um_per_px_l0),
     )
 
 
@@ -226,32 +242,16 @@ def _starts(extent_px: float, core_px: int, shift_px: int) -> range:
     return range(first - core_px if first else 0, int(np.ceil(extent_px)), core_px)
 
 
-def _read_batches(
-    slide: Slide,
-    tiles: Sequence[Tile],
-    card: DetectorCard,
-    l0_per_px: float,
-    failed: list[Tile],
-) -> Iterator[tuple[int, list[tuple[Tile, NDArray[np.uint8]]]]]:
-    """Up to BATCH readable tiles at a time, with the number of tiles done; fills `failed`."""
-    batch: list[tuple[Tile, NDArray[np.uint8]]] = []
-    for done, tile in enumerate(tiles, start=1):
-        try:
-            window = tile.window_l0(l0_per_px, card.margin_px)
-            batch.append((tile, slide.read(window, card.um_per_px)))
-        except RegionUnreadable:
-            failed.append(tile)
-        if len(batch) == BATCH or done == len(tiles):
-            yield done, batch
-            batch = []
+def _split(tile: Tile, stride_px: int) -> list[Tile]:
+    """A tile's quarters, or nothing where they would be too small or off the lattice."""
+    half = tile.core_px // 2
+    return tile.quarters() if half >= SMALLEST_CORE_PX and half % stride_px == 0 else []
 
 
-def _place_peaks(tile: Tile, peaks: Sequence[Peak], margin_px: int) -> list[Peak]:
+def _place_peaks(tile: Tile, peaks: Sequence[Peak], card: DetectorCard) -> list[Peak]:
     """A tile's own peaks, moved from its window to the lattice."""
-    placed = [
-        Peak(peak.x + tile.x - margin_px, peak.y + tile.y - margin_px, peak.diameter_um, peak.score)
-        for peak in peaks
-    ]
+    x0, y0 = tile.x - card.margin_px, tile.y - card.margin_px
+    placed = [Peak(peak.x + x0, peak.y + y0, peak.diameter_um, peak.score) for peak in peaks]
     return [peak for peak in placed if tile.owns(peak.x, peak.y)]
 
 
@@ -268,9 +268,9 @@ def _is_cut(region: CountableRegion, x: float, y: float, radius_px: float) -> bo
 
 def _covered_mm2(region: CountableRegion, parts: Sequence[Region], um_per_px: float) -> float:
     """Countable area inside disjoint rectangles, mm²."""
-    return sum(_overlap(part, rectangle) for part in parts for rectangle in region.rectangles()) * (
-        um_per_px**2 / 1e6
-    )
+    rectangles = region.rectangles()
+    shared = (_overlap(part, rectangle) for part in parts for rectangle in rectangles)
+    return sum(shared) * um_per_px**2 / 1e6
 
 
 def _overlap(one: Region, other: Region) -> float:

@@ -40,7 +40,7 @@ PASTE_CHANCE: Final = {"chula": 0.65, "pig": 0.35}
 PASTE_CHANCE_ELSEWHERE: Final = 0.2
 OVERLAP_CHANCE: Final = 0.2
 """Of laying a leukocyte-free piece over itself, shifted: red cells that overlap."""
-SPECK_CHANCE: Final = 0.35
+SPECK_CHANCE: Final = 0.5
 HEAT_SIGMA: Final = 0.13
 """Width of the target heat, in cell diameters."""
 

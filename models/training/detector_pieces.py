@@ -21,6 +21,8 @@ BOX_TAKEN: Final = 0.7
 """How often a window is laid around a leukocyte rather than anywhere."""
 
 CLUMP_CHANCE: Final = 0.5
+"""How often pasted cells touch, and how often specks make a platelet clump."""
+
 TRIES: Final = 6
 """Places tried for a cell before it is given up."""
 
@@ -155,10 +157,10 @@ def strew_specks(density: NDArray[np.float32], um_per_px: float, rng: np.random.
     """Stain crystals and platelets, 0.8 to 3.5 µm, alone or in a clump. Never a leukocyte."""
     size = density.shape[0]
     rows, cols = np.ogrid[:size, :size]
-    clump = rng.random() < 0.4
-    middle = rng.uniform(0, size, 2)
+    clump = rng.random() < CLUMP_CHANCE
+    middle, spread_px = rng.uniform(0, size, 2), rng.uniform(1.0, 4.0) / um_per_px
     for _ in range(int(rng.integers(1, 14))):
-        y, x = middle + rng.normal(0.0, 6.0, 2) if clump else rng.uniform(0, size, 2)
+        y, x = middle + rng.normal(0.0, spread_px, 2) if clump else rng.uniform(0, size, 2)
         radius = rng.uniform(0.4, 1.75) / um_per_px
         depth = rng.uniform(0.3, 1.8) * rng.uniform([0.6, 0.8, 0.2], [1.0, 1.0, 0.7])
         disc = 1.0 / (1.0 + np.exp(2.0 * (np.hypot(rows - y, cols - x) - radius)))

@@ -6,7 +6,7 @@ from models.detector import Detector, Peak
 from service.contract.failure import SlideError
 from tests.builders import ArraySlide
 from tests.smears import paint_field
-from worker.detection import BATCH, Detections, detect_leukocytes, merge_peaks, plan_tiles
+from worker.detection import Detections, detect_leukocytes, merge_peaks, plan_tiles
 from worker.region import CountableRegion
 from worker.slide.geometry import Region, Size
 
@@ -171,24 +171,15 @@ def test_an_error_that_is_not_about_one_region_ends_the_detection(slide, detecto
         detect(Gone(np.zeros((600, 900, 3), np.uint8), UM_PER_PX_L0), whole(), detector)
 
 
-class Recording:
-    """Passes calls on to a detector and keeps the batch sizes."""
-
-    def __init__(self, detector: Detector) -> None:
-        self.card = detector.card
-        self.batches: list[int] = []
-        self._detector = detector
-
-    def detect(self, fields, background):
-        self.batches.append(len(fields))
-        return self._detector.detect(fields, background)
-
-
-def test_no_batch_is_larger_than_the_bound(slide, detector):
-    recording = Recording(detector)
-    found = detect(slide, whole(), recording)
-    assert max(recording.batches) <= BATCH
-    assert sum(recording.batches) == found.tiles
+def test_of_a_large_unreadable_tile_the_readable_quarters_are_kept(detector):
+    size = Size(1280, 1280)
+    planted = [(300.0, 300.0), (1100.0, 1100.0)]
+    pixels, _ = paint_field(1280, 1280, UM_PER_PX_L0, leukocytes=planted)
+    slide = ArraySlide(pixels, UM_PER_PX_L0, damage=(Region(1180.0, 20.0, 4.0, 4.0),))
+    found = detect(slide, CountableRegion.whole(size, 64.0), detector, core_px=640)
+    assert [round(cell.x_px, -2) for cell in found.cells] == [300, 1100]
+    assert (found.tiles, found.tiles_failed) == (1, 1)
+    assert found.coverage == pytest.approx(15 / 16)
 
 
 def test_a_slide_coarser_than_the_detector_is_read_up(detector):
