@@ -13,14 +13,12 @@ class Contrast:
 
     Attributes:
         cells: shape of the tile; True in the darker part.
-        density: median of the darker part.
-        height: `density` less the median of the lighter part.
+        height: median density of the darker part less that of the lighter one.
         edge_um: width of the border between both, micrometres: `height` over the median slope
             across the border. NaN without a border.
     """
 
     cells: NDArray[np.bool_]
-    density: float
     height: float
     edge_um: float
 
@@ -41,15 +39,14 @@ def find_contrast(
     counts = np.bincount(values.ravel(), minlength=256)
     used = density[counts > 0]
     if used[0] == used[-1]:
-        return Contrast(np.zeros(values.shape, np.bool_), float(used[0]), 0.0, float("nan"))
+        return Contrast(np.zeros(values.shape, np.bool_), 0.0, float("nan"))
     threshold = threshold_otsu(hist=(counts[::-1], density[::-1]))
     dark = int(np.count_nonzero(density > threshold))
-    cell_density = float(density[_median(counts[:dark])])
-    height = cell_density - float(density[dark + _median(counts[dark:])])
+    height = float(density[_median(counts[:dark])] - density[dark + _median(counts[dark:])])
     cells = values < dark
     slope = _border_slope(values, density, cells)
     edge_um = height * um_per_px / slope if slope > 0 else float("nan")
-    return Contrast(cells, cell_density, height, edge_um)
+    return Contrast(cells, height, edge_um)
 
 
 def _median(counts: NDArray[np.intp]) -> int:

@@ -19,7 +19,7 @@ from worker.monolayer.stain import Stain
 COUNTABLE: Final = 0.5
 """Least score of a countable tile."""
 
-LAYERS_PRESENT: Final = (0.01, 0.03)
+LAYERS_PRESENT: Final = (0.01, 0.07)
 """Cell layers of a tile that are nothing to count, and that are enough."""
 
 LAYERS_SINGLE: Final = (0.6, 1.0)

@@ -14,24 +14,20 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.density import density_table
-from worker.monolayer.contrast import Contrast, find_contrast
-
-MIN_HEIGHT: Final = 0.08
-"""Density between cells and gaps below which a sample shows no cells. The palest red cells of the
-Chula fields have 0.13; JPEG noise and uneven light stay below."""
-
-GAPS: Final = (0.03, 0.65)
-"""Share of a sample that cells may cover if one layer is to be read from it: nearly empty ones show
-dirt, nearly full ones several layers."""
+from worker.monolayer.contrast import find_contrast
+from worker.monolayer.single_cells import find_single_cells
 
 SHARP_UM: Final = 2.0
 """Samples with edges wider than this are used only if there are no others: blur dilutes cells."""
 
-THINNEST: Final = 25.0
-"""Percentile of the samples' cell density taken for one layer, so that stacks may be the rule."""
+MIN_DENSITY: Final = 0.08
+"""Paler things are no cells. The palest red cells of the Chula fields have 0.11."""
+
+MIN_PIXELS: Final = 1000
+"""Of single cells, about ten of them, from which they are believed."""
 
 PRIOR_DENSITY: Final = 0.4
-"""Of a red cell, where no sample shows any; the fields seen have 0.13 to 0.65."""
+"""Of a red cell, where no sample shows any; the fields seen have 0.11 to 0.65."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +55,18 @@ def estimate_stain(samples: Sequence[NDArray[np.uint8]], um_per_px: float) -> St
     """
     background = estimate_background(np.concatenate([rgb.reshape(-1, 3) for rgb in samples]))
     table = density_table(background)
-    usable: list[tuple[Contrast, float]] = []
+    sharp: list[NDArray[np.uint8]] = []
+    blurred: list[NDArray[np.uint8]] = []
     for rgb in samples:
-        contrast = find_contrast(rgb[..., 1], table[1], um_per_px)
-        if contrast.height < MIN_HEIGHT or not GAPS[0] <= contrast.cells.mean() <= GAPS[1]:
-            continue
-        red, blue = (float(np.median(table[i][rgb[..., i][contrast.cells]])) for i in (0, 2))
-        usable.append((contrast, (red - blue) / contrast.density))
-    if not usable:
-        return Stain(background, PRIOR_DENSITY, 0.0)
-    sharp = [sample for sample in usable if sample[0].edge_um <= SHARP_UM] or usable
-    return Stain(
-        background,
-        density=float(np.percentile([contrast.density for contrast, _ in sharp], THINNEST)),
-        tint=float(np.median([tint for _, tint in sharp])),
-    )
+        green = np.take(table[1], rgb[..., 1])
+        cells = rgb[find_single_cells(green, um_per_px) & (green > MIN_DENSITY)]
+        edge_um = find_contrast(rgb[..., 1], table[1], um_per_px).edge_um
+        (sharp if edge_um <= SHARP_UM else blurred).append(cells)
+    for group in (sharp, sharp + blurred):
+        pixels = np.concatenate([np.empty((0, 3), np.uint8), *group])
+        if len(pixels) >= MIN_PIXELS:
+            red, green_density, blue = (
+                float(np.median(np.take(table[i], pixels[:, i]))) for i in range(3)
+            )
+            return Stain(background, green_density, (red - blue) / green_density)
+    return Stain(background, PRIOR_DENSITY, 0.0)
