@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -92,3 +93,46 @@ def set_tag(path: Path, code: int, value: int, *, item: int = 0, page: int = 0) 
     """Overwrite one integer of a little-endian TIFF's tag."""
     offset, size = locate_tag(path, code, page)
     return overwrite(path, offset + item * size, value.to_bytes(size, "little"))
+
+
+def write_abbreviated(path: Path, pixels: NDArray[np.uint8], tile_px: int = 256) -> Path:
+    """One level of JPEG tiles that share their tables in the JPEGTables tag, as scanners write.
+
+    Args:
+        pixels: RGB, sides a multiple of `tile_px`.
+    """
+    tiles = [
+        imagecodecs.jpeg8_encode(pixels[y : y + tile_px, x : x + tile_px].copy(), level=90)
+        for y in range(0, len(pixels), tile_px)
+        for x in range(0, pixels.shape[1], tile_px)
+    ]
+    tables = b"\xff\xd8" + b"".join(_segments(tiles[0], {0xDB, 0xC4})) + b"\xff\xd9"
+    abbreviated = []
+    for tile in tiles:
+        for segment in _segments(tile, {0xDB, 0xC4, 0xE0}):
+            tile = tile.replace(segment, b"", 1)
+        abbreviated.append(tile)
+    tifffile.imwrite(
+        path,
+        iter(abbreviated),
+        shape=pixels.shape,
+        dtype=np.uint8,
+        tile=(tile_px, tile_px),
+        compression=7,
+        photometric="ycbcr",
+        subsampling=(2, 2),
+        metadata=None,
+        extratags=[(347, 7, len(tables), tables, True)],
+    )
+    return path
+
+
+def _segments(jpeg: bytes, markers: set[int]) -> list[bytes]:
+    """The header segments of a JPEG that carry one of `markers`."""
+    found, at = [], 2
+    while jpeg[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if jpeg[at + 1] in markers:
+            found.append(jpeg[at:end])
+        at = end
+    return found

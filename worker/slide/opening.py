@@ -21,8 +21,9 @@ from worker.slide.pyramid import TileSource
 from worker.slide.resolution import StatedResolution, settle_resolution
 from worker.slide.signature import describe_signature, is_tiff, read_head
 from worker.slide.tiff_chain import check_directories
+from worker.slide.tiff_layout import TiffLayout, check_plain, find_obstacle, read_layout
 from worker.slide.tiff_tiles import READER as TIFFFILE
-from worker.slide.tiff_tiles import TiffLayout, TiffTiles, check_plain, find_obstacle, read_layout
+from worker.slide.tiff_tiles import TiffTiles
 from worker.slide.tiled_slide import TiledSlide
 
 _PLAIN_VENDORS: Final = frozenset({"generic-tiff", "aperio"})

@@ -10,7 +10,7 @@ although their positions differ by floating-point noise, so their pixels are ide
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +51,11 @@ class Taps:
 
     def matrix(self) -> csr_array:
         """Sparse matrix of shape (count, stop - first)."""
-        rows, _ = np.nonzero(self.weights)
-        used = self.weights > 0
-        shape = (len(self.indices), self.stop - self.first)
-        return csr_array((self.weights[used], (rows, self.indices[used] - self.first)), shape=shape)
+        count, taps = self.indices.shape
+        used = self.stop - self.first
+        columns = np.minimum(self.indices - self.first, used - 1)  # beyond lie unused taps only
+        rows = np.arange(0, count * taps + 1, taps)
+        return csr_array((self.weights.ravel(), columns.ravel(), rows), shape=(count, used))
 
 
 def plan_taps(start: float, step: float, count: int) -> Taps:
@@ -77,13 +78,29 @@ def resample(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np
     """
     if rows.is_copy and columns.is_copy:
         return pixels
-    height, width, bands = pixels.shape
-    tall = rows.matrix() @ pixels.reshape(height, width * bands).astype(np.float32)
-    out_height = len(rows.indices)
-    turned = tall.reshape(out_height, width, bands).transpose(1, 0, 2).reshape(width, -1)
-    wide = columns.matrix() @ turned
-    result = wide.reshape(-1, out_height, bands).transpose(1, 0, 2)
-    return np.ascontiguousarray(np.rint(result).astype(np.uint8))
+    if len(rows.indices) < len(pixels):  # the order that makes the smaller intermediate
+        averaged = _combine(rows, pixels.astype(np.float32))
+        result = _turn(_round(_combine(columns, _turn(averaged))))
+    else:
+        wide = _combine(columns, _turn(pixels).astype(np.float32))
+        result = _round(_combine(rows, _turn(wide)))
+    return np.ascontiguousarray(result)
+
+
+def _combine(taps: Taps, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Apply taps along the first axis of an array of shape (source px, any, 3)."""
+    _, others, bands = pixels.shape
+    flat = taps.matrix() @ pixels.reshape(len(pixels), others * bands)
+    return np.asarray(flat.reshape(-1, others, bands), np.float32)
+
+
+def _turn(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels.transpose(1, 0, 2)
+
+
+def _round(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    pixels += 0.5
+    return pixels.astype(np.uint8)
 
 
 def _average(low: NDArray[np.int64], high: NDArray[np.int64]) -> Taps:

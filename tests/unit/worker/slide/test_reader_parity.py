@@ -13,7 +13,7 @@ import openslide
 import pytest
 import tiffslide
 
-from tests.slide_files import paint_smear, write_pyramid
+from tests.slide_files import paint_smear, write_abbreviated, write_pyramid
 from worker.slide.geometry import Region
 from worker.slide.opening import open_slide
 
@@ -56,3 +56,12 @@ def test_tifffile_openslide_and_tiffslide_agree(tmp_path: Path, options: dict[st
             again = other.read_region(origin, level, (220, 180), as_array=True)
             assert np.abs(ours - again).max() <= TOLERANCE
     reference.close()
+
+
+def test_tiles_that_share_their_jpeg_tables_agree_with_openslide(tmp_path: Path) -> None:
+    path = write_abbreviated(tmp_path / "s", PIXELS[:1024, :1280])
+    with open_slide(path, um_per_px=0.2) as slide, openslide.OpenSlide(path) as reference:
+        ours = slide.read(Region(200, 150, 600, 500), 0.2).astype(int)
+        theirs = np.asarray(reference.read_region((200, 150), 0, (600, 500)))[..., :3]
+    assert np.abs(ours - theirs).max() <= TOLERANCE
+    assert np.abs(ours - PIXELS[150:650, 200:800]).mean() < 3
