@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.density import density_table
-from worker.monolayer.contrast import find_contrast
+from worker.monolayer.sharpness import measure_edge_um
 from worker.monolayer.stain import Stain
 
 COUNTABLE: Final = 0.5
@@ -122,7 +122,7 @@ def measure_tile(rgb: NDArray[np.uint8], stain: Stain, um_per_px: float) -> Meas
         coverage=np.count_nonzero(cell) / cell.size,
         overlap=stacked / max(1, erythrocytes),
         leukocytes=1 - np.count_nonzero(other) / cell.size,
-        edge_um=find_contrast(rgb[..., 1], np.minimum(layers[1], DOUBLE), um_per_px).edge_um,
+        edge_um=measure_edge_um(rgb[..., 1], np.minimum(layers[1], DOUBLE), um_per_px),
     )
 
 

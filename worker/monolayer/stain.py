@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.density import density_table
-from worker.monolayer.contrast import find_contrast
+from worker.monolayer.sharpness import measure_edge_um
 from worker.monolayer.single_cells import find_single_cells
 
 SHARP_UM: Final = 2.0
@@ -60,7 +60,7 @@ def estimate_stain(samples: Sequence[NDArray[np.uint8]], um_per_px: float) -> St
     for rgb in samples:
         green = np.take(table[1], rgb[..., 1])
         cells = rgb[find_single_cells(green, um_per_px) & (green > MIN_DENSITY)]
-        edge_um = find_contrast(rgb[..., 1], table[1], um_per_px).edge_um
+        edge_um = measure_edge_um(rgb[..., 1], table[1], um_per_px)
         (sharp if edge_um <= SHARP_UM else blurred).append(cells)
     for group in (sharp, sharp + blurred):
         pixels = np.concatenate([np.empty((0, 3), np.uint8), *group])
