@@ -28,14 +28,14 @@ class SlideInfo:
     """What is known of a slide before a pixel is read.
 
     Attributes:
-        format: the sniffed format, e.g. "aperio", "generic-tiled-tiff".
+        format: the sniffed format, e.g. "aperio", "ome-tiff", "generic-tiff".
         reader: library and version that reads it, e.g. "openslide 4.0.0".
         size: level 0, px.
         um_per_px: micrometres per level-0 px (the mean of x and y).
-        um_per_px_source: "request", or the metadata it was read from, e.g. "openslide.mpp-x",
-            "tiff:XResolution". Never guessed.
+        um_per_px_source: "request", or the metadata it was read from: "aperio.MPP",
+            "ome:PhysicalSizeX", "tiff:XResolution", "openslide.mpp-x". Never guessed.
         levels: from full resolution down.
-        sha256: of the file's bytes, hex.
+        sha256: of the file's bytes, hex; of the named file alone where a slide has several.
         icc_profile: whether the file carries an ICC profile. It is not applied.
     """
 
@@ -64,8 +64,9 @@ class Slide(Protocol):
 
         Args:
             region: level-0 frame; parts beyond the slide come back white (255).
-            um_per_px: micrometres per output pixel; read from the nearest finer level and
-                area-averaged down, or interpolated up where the slide is coarser.
+            um_per_px: micrometres per output pixel; read from the nearest finer level (a level up to
+                1 % coarser counts) and area-averaged down, or interpolated up where the slide is
+                coarser.
 
         Returns:
             RGB, shape (height, width, 3), 0–255, of `region.output_size(...)`.
