@@ -64,7 +64,7 @@ class Slide(Protocol):
 
         Args:
             region: level-0 frame; parts beyond the slide come back white (255).
-            um_per_px: micrometres per output pixel; read from the nearest finer level (a level up to
+            um_per_px: micrometres per output pixel; read from the nearest finer level (one up to
                 1 % coarser counts) and area-averaged down, or interpolated up where the slide is
                 coarser.
 
