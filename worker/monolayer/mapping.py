@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
 from service.contract.failure import AnalysisError, FailureCode, RegionUnreadable
-from worker.monolayer.grid import SQUARES, Block, TileGrid
+from worker.monolayer.grid import SQUARES, TILE_PX, Block, TileGrid
 from worker.monolayer.measures import BARE_GLASS, Measures, Verdict, find_bare, measure_tile
 from worker.monolayer.stain import Stain
 from worker.monolayer.survey import survey_slide
@@ -38,7 +38,8 @@ class MonolayerMap:
 
     Attributes:
         tiles: records of `TILE_DTYPE`, shape (rows, cols).
-        tile_l0: edge of a tile, level-0 px.
+        tile_l0: edge of a tile, level-0 px; the last row and column take what is left of the
+            slide, 0.5 to 1.5 times that.
         region: the tiles whose verdict is monolayer, less bare glass of 56 µm and more across.
         um_per_px: micrometres per level-0 px.
         stain: of the slide.
@@ -94,22 +95,23 @@ def map_monolayer(
     grid = TileGrid.over(slide.info)
     survey = survey_slide(slide, grid)
     tiles = np.full(grid.shape, _record(BARE_GLASS), TILE_DTYPE)
-    bare = np.ones((grid.shape[0] * SQUARES, grid.shape[1] * SQUARES), np.bool_)
+    bare = np.ones(grid_shape(slide.info.size, grid.tile_l0 / SQUARES), np.bool_)
     done = 0
     for block in grid.blocks(block_tiles):
         for row, col, rgb in _read_block(slide, grid, block, survey.candidates):
             if rgb is None:
                 tiles[row, col] = UNREADABLE_TILE
                 continue
-            tiles[row, col] = _record(measure_tile(rgb, survey.stain, grid.um_per_px))
-            squares = find_bare(rgb, survey.stain, grid.tile_px // SQUARES)
+            tiles[row, col] = _record(measure_tile(rgb, survey.stain))
+            squares = find_bare(rgb, survey.stain, TILE_PX // SQUARES)
             y, x = row * SQUARES, col * SQUARES
             bare[y : y + squares.shape[0], x : x + squares.shape[1]] = squares
         done += tiles[block.rows, block.cols].size
         if on_progress is not None:
             on_progress(done, tiles.size)
-    region = _cut_region(grid, tiles["verdict"] == Verdict.MONOLAYER, bare)
-    found = MonolayerMap(tiles, grid.step_l0, region, slide.info.um_per_px, survey.stain)
+    mask = _cut_mask(tiles["verdict"] == Verdict.MONOLAYER, bare)
+    region = CountableRegion(slide.info.size, grid.tile_l0 / SQUARES, mask)
+    found = MonolayerMap(tiles, grid.tile_l0, region, slide.info.um_per_px, survey.stain)
     if not region.mask.any():
         raise AnalysisError(FailureCode.NO_MONOLAYER, _describe(found.counts))
     return found
@@ -135,7 +137,7 @@ def _read_block(
     (top, left), (bottom, right) = places.min(axis=0), places.max(axis=0) + 1
     tight = Block(slice(int(top), int(bottom)), slice(int(left), int(right)))
     try:
-        pixels = slide.read(grid.region(tight), grid.um_per_px)
+        pixels = grid.read(slide, tight)
     except RegionUnreadable:
         for row, col in places.tolist():
             try:
@@ -144,20 +146,21 @@ def _read_block(
                 yield row, col, None
     else:
         for row, col in places.tolist():
-            yield row, col, grid.cut_tile(pixels, tight, row, col)
+            yield row, col, grid.cut(pixels, tight, row, col)
 
 
-def _cut_region(
-    grid: TileGrid, countable: NDArray[np.bool_], bare: NDArray[np.bool_]
-) -> CountableRegion:
-    """Countable tiles less voids: bare squares that form at least `VOID` by `VOID`.
+def _cut_mask(countable: NDArray[np.bool_], bare: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Squares of countable tiles, less voids: bare squares that form at least `VOID` by `VOID`.
 
     Smaller gaps between sparse cells stay, so that a thin smear is not riddled with holes.
     """
+    rows, cols = (
+        np.minimum(np.arange(squares) // SQUARES, tiles - 1)
+        for squares, tiles in zip(bare.shape, countable.shape, strict=True)
+    )
     voids = binary_opening(bare, np.ones((VOID, VOID), np.bool_))
-    mask = countable.repeat(SQUARES, axis=0).repeat(SQUARES, axis=1) & ~voids
-    rows, cols = grid_shape(grid.slide_size, grid.step_l0 / SQUARES)
-    return CountableRegion(grid.slide_size, grid.step_l0 / SQUARES, mask[:rows, :cols])
+    mask: NDArray[np.bool_] = countable[np.ix_(rows, cols)] & ~voids
+    return mask
 
 
 def _record(measures: Measures) -> np.void:

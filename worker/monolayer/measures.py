@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.density import density_table
-from worker.monolayer.sharpness import measure_edge_um
+from worker.monolayer.focus import measure_blur_um
 from worker.monolayer.stain import Stain
 
 COUNTABLE: Final = 0.5
@@ -30,9 +30,9 @@ OVERLAP_SINGLE: Final = (0.25, 0.65)
 """Overlap up to which cells lie side by side, and from which they lie in stacks. Cells strewn
 without regard to each other reach 0.27 at 0.6 layers; the countable mosaics 0.15 at most."""
 
-EDGE_SHARP_UM: Final = (1.8, 2.6)
-"""Edge width up to which a tile is in focus, and from which it is not, at 0.58 µm/px: mosaics have
-1.1–1.6, blurred by a Gaussian of 0.5 µm 1.7–2.2, of 1 µm 2.4–3.2."""
+BLUR_SHARP_UM: Final = (0.65, 0.95)
+"""Blur up to which a tile is in focus, and from which it is not. The mosaics have 0.43–0.59;
+blurred by a Gaussian of 0.5 µm 0.55–0.74, of 0.75 µm 0.70–0.88, of 1 µm 0.86–1.05."""
 
 CELL: Final = 0.5
 """Layers from which a pixel is cell."""
@@ -69,14 +69,15 @@ class Measures:
         coverage: share of the area that is cell, leukocytes included.
         overlap: share of the red-cell area that is more than one cell thick.
         leukocytes: share of the area that is nucleus or dark cytoplasm of a leukocyte.
-        edge_um: width of the borders between cells and gaps, micrometres; NaN without any.
+        blur_um: standard deviation of the blur of the borders between cells and gaps,
+            micrometres; NaN without borders.
     """
 
     layers: float
     coverage: float
     overlap: float
     leukocytes: float
-    edge_um: float
+    blur_um: float
 
     @property
     def score(self) -> float:
@@ -95,20 +96,19 @@ class Measures:
         return {
             Verdict.GLASS: 1 - _fall(max(self.layers, self.coverage), LAYERS_PRESENT),
             Verdict.THICK: single,
-            Verdict.OUT_OF_FOCUS: _fall(self.edge_um, EDGE_SHARP_UM),
+            Verdict.OUT_OF_FOCUS: _fall(self.blur_um, BLUR_SHARP_UM),
         }
 
 
 BARE_GLASS: Final = Measures(0.0, 0.0, 0.0, 0.0, float("nan"))
 
 
-def measure_tile(rgb: NDArray[np.uint8], stain: Stain, um_per_px: float) -> Measures:
+def measure_tile(rgb: NDArray[np.uint8], stain: Stain) -> Measures:
     """Measure one tile.
 
     Args:
-        rgb: shape (height, width, 3), 0–255.
+        rgb: shape (height, width, 3), 0–255, at `grid.UM_PER_PX`.
         stain: of the tile's slide.
-        um_per_px: of the tile.
     """
     layers = _layers_table(stain)
     red, green, blue = (np.take(layers[i], rgb[..., i]) for i in range(3))
@@ -122,7 +122,7 @@ def measure_tile(rgb: NDArray[np.uint8], stain: Stain, um_per_px: float) -> Meas
         coverage=np.count_nonzero(cell) / cell.size,
         overlap=stacked / max(1, erythrocytes),
         leukocytes=1 - np.count_nonzero(other) / cell.size,
-        edge_um=measure_edge_um(rgb[..., 1], np.minimum(layers[1], DOUBLE), um_per_px),
+        blur_um=measure_blur_um(rgb[..., 1], np.minimum(layers[1], np.float32(DOUBLE))),
     )
 
 

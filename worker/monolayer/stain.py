@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.density import density_table
-from worker.monolayer.sharpness import measure_edge_um
+from worker.monolayer.focus import measure_blur_um
+from worker.monolayer.grid import UM_PER_PX
 from worker.monolayer.single_cells import find_single_cells
 
-SHARP_UM: Final = 2.0
-"""Samples with edges wider than this are used only if there are no others: blur dilutes cells."""
+SHARP_UM: Final = 0.8
+"""Blur up to which a sample is used, if such samples suffice: blur dilutes cells."""
 
 MIN_DENSITY: Final = 0.08
 """Paler things are no cells. The palest red cells of the Chula fields have 0.11."""
@@ -46,12 +47,11 @@ class Stain:
     tint: float
 
 
-def estimate_stain(samples: Sequence[NDArray[np.uint8]], um_per_px: float) -> Stain:
+def estimate_stain(samples: Sequence[NDArray[np.uint8]]) -> Stain:
     """Read glass and red cells off samples of the smear, thin and thick.
 
     Args:
-        samples: RGB, each (height, width, 3), 0–255; at least one.
-        um_per_px: of the samples.
+        samples: RGB, each (height, width, 3), 0–255, at `UM_PER_PX`; at least one.
     """
     background = estimate_background(np.concatenate([rgb.reshape(-1, 3) for rgb in samples]))
     table = density_table(background)
@@ -59,14 +59,14 @@ def estimate_stain(samples: Sequence[NDArray[np.uint8]], um_per_px: float) -> St
     blurred: list[NDArray[np.uint8]] = []
     for rgb in samples:
         green = np.take(table[1], rgb[..., 1])
-        cells = rgb[find_single_cells(green, um_per_px) & (green > MIN_DENSITY)]
-        edge_um = measure_edge_um(rgb[..., 1], table[1], um_per_px)
-        (sharp if edge_um <= SHARP_UM else blurred).append(cells)
-    for group in (sharp, sharp + blurred):
-        pixels = np.concatenate([np.empty((0, 3), np.uint8), *group])
-        if len(pixels) >= MIN_PIXELS:
-            red, green_density, blue = (
+        single = find_single_cells(green, UM_PER_PX) & (green > MIN_DENSITY)
+        blur_um = measure_blur_um(rgb[..., 1], table[1])
+        (sharp if blur_um <= SHARP_UM else blurred).append(rgb[single])
+    for kept in (sharp, sharp + blurred):
+        if sum(map(len, kept)) >= MIN_PIXELS:
+            pixels = np.concatenate(kept)
+            red, density, blue = (
                 float(np.median(np.take(table[i], pixels[:, i]))) for i in range(3)
             )
-            return Stain(background, green_density, (red - blue) / green_density)
+            return Stain(background, density, (red - blue) / density)
     return Stain(background, PRIOR_DENSITY, 0.0)

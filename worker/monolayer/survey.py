@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from models.background import estimate_background
 from models.density import density_table
 from service.contract.failure import FailureCode, RegionUnreadable, SlideError
-from worker.monolayer.grid import TileGrid
+from worker.monolayer.grid import TILE_PX, UM_PER_PX, TileGrid
 from worker.monolayer.stain import Stain, estimate_stain
+from worker.slide.geometry import Region
 from worker.slide.protocol import Slide
 
 OVERVIEW: Final = 16
 """Measuring px per px of the overview: 9.3 µm, about one red cell."""
 
-OVERVIEW_TILES: Final = 64
-"""Edge of what is read of the overview at once, tiles: 1024 px."""
+OVERVIEW_BLOCK_PX: Final = 1024
+"""Edge of what is read of the overview at once."""
 
 MIN_GAIN: Final = 2.0
 """An overview is read only from a level this much coarser than the measuring scale: without a
@@ -54,7 +55,7 @@ def survey_slide(slide: Slide, grid: TileGrid) -> Survey:
     candidates = np.ones(grid.shape, np.bool_)
     darkness = np.zeros(grid.shape, np.float32)
     coarsest = max(level.downsample for level in slide.info.levels) * slide.info.um_per_px
-    if coarsest >= MIN_GAIN * grid.um_per_px:
+    if coarsest >= MIN_GAIN * UM_PER_PX:
         candidates, darkness = _read_overview(slide, grid)
     places = _choose_samples(candidates if candidates.any() else ~candidates, darkness)
     samples = []
@@ -69,26 +70,34 @@ def survey_slide(slide: Slide, grid: TileGrid) -> Survey:
             f"none of {len(places)} sample regions, spread over the smear, can be decoded: the "
             "file is damaged; export it again from the scanner",
         )
-    return Survey(candidates, estimate_stain(samples, grid.um_per_px))
+    return Survey(candidates, estimate_stain(samples))
 
 
 def _read_overview(slide: Slide, grid: TileGrid) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Candidates and mean density of every tile; what cannot be read is a candidate."""
-    rows, cols = grid.shape
-    edge = grid.tile_px // OVERVIEW
-    overview = np.full((rows * edge, cols * edge, 3), 255, np.uint8)
-    unknown = np.zeros(grid.shape, np.bool_)
-    for block in grid.blocks(OVERVIEW_TILES):
-        try:
-            pixels = slide.read(grid.region(block), grid.um_per_px * OVERVIEW)
-        except RegionUnreadable:
-            unknown[block.rows, block.cols] = True
-            continue
-        y, x = block.rows.start * edge, block.cols.start * edge
-        overview[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
-    table = density_table(estimate_background(overview))
-    density = table[1][overview[..., 1]].reshape(rows, edge, cols, edge)
-    return unknown | (density.max(axis=(1, 3)) > SMEAR_DENSITY), density.mean(axis=(1, 3))
+    height, width = (-(-int(edges[-1]) // OVERVIEW) for edges in (grid.y_px, grid.x_px))
+    overview = np.zeros((height, width, 3), np.uint8)
+    known = np.zeros((height, width), np.bool_)
+    step_l0 = OVERVIEW * grid.px_l0
+    for y in range(0, height, OVERVIEW_BLOCK_PX):
+        for x in range(0, width, OVERVIEW_BLOCK_PX):
+            part = np.s_[y : y + OVERVIEW_BLOCK_PX, x : x + OVERVIEW_BLOCK_PX]
+            rows, cols = known[part].shape
+            region = Region(x * step_l0, y * step_l0, cols * step_l0, rows * step_l0)
+            try:
+                overview[part] = slide.read(region, UM_PER_PX * OVERVIEW)
+            except RegionUnreadable:
+                continue
+            known[part] = True
+    if not known.any():
+        return np.ones(grid.shape, np.bool_), np.zeros(grid.shape, np.float32)
+    green = density_table(estimate_background(overview[known]))[1]
+    density = np.where(known, np.take(green, overview[..., 1]), SMEAR_DENSITY)
+    step = TILE_PX // OVERVIEW
+    rows_at, cols_at = (np.arange(count) * step for count in grid.shape)
+    darkest = np.maximum.reduceat(np.maximum.reduceat(density, rows_at), cols_at, axis=1)
+    total = np.add.reduceat(np.add.reduceat(density, rows_at), cols_at, axis=1)
+    return darkest >= SMEAR_DENSITY, (total / step**2).astype(np.float32)
 
 
 def _choose_samples(
