@@ -11,8 +11,8 @@ from worker.slide.geometry import Region
 from worker.slide.protocol import Slide, SlideInfo
 
 UM_PER_PX: Final = 0.58
-"""Scale of measuring: a red cell is 13 px wide and a blur of 1 µm doubles that of the mosaics' edges;
-at 1.16 µm/px it widened them by a seventh."""
+"""Scale of measuring: a red cell is 13 px wide and a blur of 1 µm doubles the width of its edge; at
+1.16 µm/px it widens the edge by a seventh only."""
 
 TILE_PX: Final = 256
 """Edge of a tile: 148 µm, about one field of an immersion lens."""

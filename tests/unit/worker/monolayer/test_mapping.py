@@ -6,11 +6,9 @@ from scipy.ndimage import gaussian_filter
 from service.contract.failure import AnalysisError, FailureCode
 from tests.builders import GLASS, ArraySlide, expose, lay_cells
 from worker.monolayer import MonolayerMap, Verdict, estimate_background, map_monolayer
+from worker.monolayer.grid import TILE_PX, UM_PER_PX
 from worker.slide.geometry import Region
 
-UM_PER_PX = 0.29
-TILE_PX = 512
-"""Of a tile at that scale."""
 SHAPE = (3 * TILE_PX, 4 * TILE_PX)
 
 
@@ -99,15 +97,15 @@ def test_a_blurred_part_is_excluded_whether_small_or_large(
 
 
 def test_a_scratch_is_cut_out_of_the_tiles_it_crosses(single: NDArray[np.float32]) -> None:
-    top, bottom = 500, 830
+    top, bottom = 250, 415
     scratched = single.copy()
     scratched[top:bottom] = 0
     found = map_picture(expose(scratched))
     assert found.counts[Verdict.MONOLAYER] == 12
-    for x in (10, 900, 2000):
+    for x in (5, 450, 1000):
         assert not found.region.contains(x, (top + bottom) / 2)
-        assert found.region.contains(x, top - 70)
-        assert found.region.contains(x, bottom + 70)
+        assert found.region.contains(x, top - 35)
+        assert found.region.contains(x, bottom + 35)
     lost_mm2 = SHAPE[0] * SHAPE[1] * UM_PER_PX**2 / 1e6 - found.area_mm2
     assert lost_mm2 == pytest.approx((bottom - top) * SHAPE[1] * UM_PER_PX**2 / 1e6, rel=0.3)
 
@@ -167,8 +165,8 @@ def test_the_result_does_not_depend_on_the_size_of_blocks(
     single: NDArray[np.float32], stacked: NDArray[np.float32]
 ) -> None:
     cells = single.copy()
-    cells[:, :700] = stacked[:, :700]
-    slide = ArraySlide(expose(cells)[:1400, :1900], UM_PER_PX)
+    cells[:, :350] = stacked[:, :350]
+    slide = ArraySlide(expose(cells)[:700, :950], UM_PER_PX)
     reference = map_monolayer(slide)
     for block_tiles in (1, 3):
         found = map_monolayer(slide, block_tiles=block_tiles)
@@ -183,7 +181,7 @@ def test_an_overview_saves_reading_glass_and_changes_no_verdict(
     cells[:, 2 * TILE_PX :] = 0
     picture = expose(cells)
     flat = map_picture(picture)
-    pyramid = map_monolayer(ArraySlide(picture, UM_PER_PX, downsamples=(1.0, 4.0, 16.0)))
+    pyramid = map_monolayer(ArraySlide(picture, UM_PER_PX, downsamples=(1.0, 4.0)))
     assert (pyramid.tiles["verdict"] == flat.tiles["verdict"]).all()
     assert (pyramid.tiles["layers"][:, 2:] == 0).all()
     assert (flat.tiles["layers"][:, 2:] > 0).all()
@@ -193,7 +191,7 @@ def test_an_unreadable_overview_costs_nothing_but_time(single: NDArray[np.float3
     slide = ArraySlide(
         expose(single),
         UM_PER_PX,
-        downsamples=(1.0, 16.0),
+        downsamples=(1.0, 4.0),
         damage=(Region(TILE_PX + 10, 10, 20, 20),),
     )
     assert map_monolayer(slide).counts[Verdict.MONOLAYER] == 11
