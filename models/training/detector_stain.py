@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from skimage.morphology import reconstruction
 
 from models.density import MAX_DENSITY
 
@@ -19,6 +20,9 @@ Density = NDArray[np.float32]
 STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.27, 0.78, 0.56], [0.71, -0.47, 0.52]])
 """Unit optical densities (R, G, B) of azure and eosin, after Ruifrok & Johnston 2001, and a third
 direction for what neither explains."""
+
+GLASS_SHARE: Final = 0.3
+"""An enclosed minimum below this share of its rim's density is glass between cells, no pallor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class StainJitter:
         grey: largest share of grey.
         glass: error of the glass colour, density, per channel.
         tilt: illumination gradient across the field, density.
+        flat_chance: probability of red cells without a pale centre.
+        tone_chance: probability of a steep camera curve that drives dark parts together.
     """
 
     stain: float = 0.35
@@ -46,6 +52,8 @@ class StainJitter:
     grey: float = 0.6
     glass: float = 0.05
     tilt: float = 0.06
+    flat_chance: float = 0.3
+    tone_chance: float = 0.3
 
 
 def jitter_stain(density: Density, jitter: StainJitter, rng: np.random.Generator) -> Density:
@@ -67,7 +75,13 @@ def jitter_stain(density: Density, jitter: StainJitter, rng: np.random.Generator
     grey_chance, grey = rng.random(), rng.uniform(0.0, jitter.grey)
     if grey_chance < jitter.grey_chance:
         mix = mix @ ((1.0 - grey) * np.eye(3) + grey / 3.0)
+    if rng.random() < jitter.flat_chance:
+        density = fill_pallor(density)
     out = np.maximum(density @ mix.astype(np.float32), 0.0)
+    tone_chance, ceiling = rng.random(), np.float32(rng.uniform(0.6, 2.0))
+    steepness = np.float32(rng.uniform(1.0, 4.0))
+    if tone_chance < jitter.tone_chance:
+        out = ceiling * (1.0 - np.exp(-out * steepness / ceiling))
     out **= np.float32(np.exp(rng.normal(0.0, jitter.gamma)))
     height, width = density.shape[:2]
     slope_x, slope_y = rng.normal(0.0, jitter.tilt, 2)
@@ -77,6 +91,20 @@ def jitter_stain(density: Density, jitter: StainJitter, rng: np.random.Generator
     out += plane[..., None] + rng.normal(0.0, jitter.glass, 3).astype(np.float32)
     clipped: Density = np.clip(out, 0.0, MAX_DENSITY, out=out)
     return clipped
+
+
+def fill_pallor(density: Density) -> Density:
+    """Red cells without their pale centre, as in other species, in thick parts and in anaemia.
+
+    Enclosed minima of the green density are raised to their rim, where they are no bare glass.
+    """
+    green = density[..., 1]
+    seed = np.full_like(green, green.max())
+    seed[[0, -1]], seed[:, [0, -1]] = green[[0, -1]], green[:, [0, -1]]
+    rim = reconstruction(seed, green, method="erosion").astype(np.float32)
+    gain = np.where(green > GLASS_SHARE * rim, rim / np.maximum(green, 1e-3), 1.0)
+    filled: Density = np.minimum(density * gain[..., None], MAX_DENSITY).astype(np.float32)
+    return filled
 
 
 def jitter_optics(density: Density, rng: np.random.Generator) -> Density:
