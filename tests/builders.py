@@ -153,4 +153,5 @@ def expose(
     )
     noise = np.random.default_rng(1).normal(0, 1, density.shape).astype(np.float32)
     light = np.array(glass, np.float32) * np.exp(-density) + noise
-    return np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    return picture

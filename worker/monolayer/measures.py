@@ -2,7 +2,8 @@
 
 A tile's score is the least of three grades, each 0–1 and each falling linearly between two limits:
 is there something to count, is it one layer, is it in focus. A tile is countable from 0.5; below,
-the worst grade names the verdict. So each verdict has one reason that can be read off the measures.
+the first grade in this order that is below 0.5 names the verdict, for glass has no focus to speak
+of. So each verdict has one reason that can be read off the measures.
 """
 
 from dataclasses import dataclass
@@ -86,10 +87,9 @@ class Measures:
 
     @property
     def verdict(self) -> Verdict:
-        """What the tile is; of grades equally bad the first of glass, thick, out of focus."""
-        grades = self._grades()
-        worst = min(grades, key=grades.__getitem__)
-        return worst if grades[worst] < COUNTABLE else Verdict.MONOLAYER
+        """What the tile is: the first of glass, thick and out of focus that applies."""
+        failing = (verdict for verdict, grade in self._grades().items() if grade < COUNTABLE)
+        return next(failing, Verdict.MONOLAYER)
 
     def _grades(self) -> dict[Verdict, float]:
         single = min(_fall(self.layers, LAYERS_SINGLE), _fall(self.overlap, OVERLAP_SINGLE))

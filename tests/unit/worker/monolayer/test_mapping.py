@@ -28,7 +28,8 @@ def map_picture(picture: NDArray[np.uint8]) -> MonolayerMap:
 
 def blur(picture: NDArray[np.uint8], sigma_um: float) -> NDArray[np.uint8]:
     sigma = sigma_um / UM_PER_PX
-    return gaussian_filter(picture, (sigma, sigma, 0))
+    blurred: NDArray[np.uint8] = gaussian_filter(picture, (sigma, sigma, 0))
+    return blurred
 
 
 def expect_no_monolayer(picture: NDArray[np.uint8]) -> str:

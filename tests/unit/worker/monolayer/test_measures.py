@@ -47,9 +47,13 @@ def test_blurred_glass_is_glass() -> None:
     assert replace(GOOD, layers=0.0, coverage=0.0, blur_um=9.0).verdict is Verdict.GLASS
 
 
-def test_the_worst_grade_names_the_verdict() -> None:
-    assert replace(GOOD, layers=0.85, blur_um=0.94).verdict is Verdict.OUT_OF_FOCUS
-    assert replace(GOOD, layers=0.99, blur_um=0.81).verdict is Verdict.THICK
+def test_faint_shading_of_glass_is_glass_although_it_has_no_border() -> None:
+    shaded = replace(GOOD, layers=0.03, coverage=0.0, blur_um=float("nan"))
+    assert shaded.verdict is Verdict.GLASS
+
+
+def test_a_thick_tile_out_of_focus_is_thick() -> None:
+    assert replace(GOOD, layers=0.85, blur_um=2.0).verdict is Verdict.THICK
 
 
 @pytest.mark.parametrize("sheets", [1, 2, 4])

@@ -16,7 +16,8 @@ def take_sample(
 ) -> NDArray[np.uint8]:
     cells = lay_cells(TILE, UM_PER_PX, sheets=sheets, seed=seed)
     sigma = blur_um / UM_PER_PX
-    return gaussian_filter(expose(cells, stain=stain), (sigma, sigma, 0))
+    picture: NDArray[np.uint8] = gaussian_filter(expose(cells, stain=stain), (sigma, sigma, 0))
+    return picture
 
 
 @pytest.mark.parametrize("stain", [0.3, 1.0, 1.5])
