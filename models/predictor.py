@@ -15,7 +15,7 @@ from models.nets.registry import build_network
 from models.preprocess import normalise, resize, to_tensor
 from models.taxonomy import CODES
 
-DEFAULT_CLASSIFIER: Final = "resnext50-cpu160"
+DEFAULT_CLASSIFIER: Final = "resnext50-cpu128"
 """Weights `smearscan scan` uses unless told otherwise."""
 
 
