@@ -160,7 +160,7 @@ def choose_region(
         region = CountableRegion.whole(slide.info.size, step_l0)
         return Countable(region, estimate_background(slide))
     found = map_monolayer(slide, on_progress=on_progress)
-    tile_mm2 = (found.region.step_l0 * slide.info.um_per_px / 1000) ** 2
+    tile_mm2 = (found.tile_l0 * slide.info.um_per_px / 1000) ** 2
     return Countable(
         found.region, found.background, found.tiles_failed, found.tiles_failed * tile_mm2
     )
