@@ -27,7 +27,7 @@ setup-dev: .venv/dev.stamp       ## and what training, tests and checks need
 	touch $@ .venv/worker.stamp
 
 demo: setup                      ## the main job: a synthetic slide, scanned to a report
-	$(BIN)/smearscan demo-slide $(DEMO)/slide.tiff --mm2 1 --seed 1
+	$(BIN)/smearscan demo-slide $(DEMO)/slide.tiff --mm2 2 --seed 1 --leukocytes 300
 	$(BIN)/smearscan scan $(DEMO)/slide.tiff --out $(DEMO)/report
 	@echo "open $(DEMO)/report/report.html"
 

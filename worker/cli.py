@@ -15,9 +15,14 @@ from service.contract.scan import RegionChoice, ScanParameters
 
 @contextmanager
 def _typed_failures(as_json: bool = False) -> Iterator[None]:
-    """Exit 1 with the failure's code on stderr, and as JSON on stdout if asked."""
+    """Exit 1 with the failure's code on stderr, and as JSON on stdout if asked.
+
+    What the file system forbids is a message without a traceback, too.
+    """
     try:
         yield
+    except OSError as err:
+        raise click.ClickException(str(err)) from err
     except AnalysisError as err:
         click.echo(f"{err.code}: {err.message}", err=True)
         if as_json:
@@ -113,14 +118,17 @@ def demo_slide(
     from worker.terminal import track
 
     with _typed_failures(), track("rendering") as on_progress:
-        truth = write_demo_slide(
-            out,
-            mm2=mm2,
-            seed=seed,
-            leukocytes=leukocytes,
-            blast_fraction=blast_fraction,
-            progress=on_progress,
-        )
+        try:
+            truth = write_demo_slide(
+                out,
+                mm2=mm2,
+                seed=seed,
+                leukocytes=leukocytes,
+                blast_fraction=blast_fraction,
+                progress=on_progress,
+            )
+        except ValueError as err:
+            raise click.ClickException(str(err)) from err
     click.echo(f"{out}: {len(truth.leukocytes)} leukocytes on {mm2:g} mm², synthetic", err=True)
 
 

@@ -132,6 +132,20 @@ def test_the_same_demo_slide_comes_from_the_same_seed(tmp_path):
     assert (tmp_path / "a.tiff").read_bytes() == (tmp_path / "b.tiff").read_bytes()
 
 
+def test_a_demo_slide_is_written_into_a_folder_that_is_not_there_yet(tmp_path):
+    path = tmp_path / "new" / "slide.tiff"
+    assert smearscan("demo-slide", path, "--mm2", 0.05, "--seed", 7).returncode == 0
+    assert path.exists()
+
+
+def test_more_leukocytes_than_fit_is_said_without_a_traceback(tmp_path):
+    path = tmp_path / "slide.tiff"
+    done = smearscan("demo-slide", path, "--mm2", 0.05, "--seed", 7, "--leukocytes", 10**6)
+    assert done.returncode == 1
+    assert done.stderr.count("Error: ") == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_finds_this_installation_healthy():
     done = smearscan("doctor", "--json")
     report = json.loads(done.stdout)

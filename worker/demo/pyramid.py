@@ -60,6 +60,7 @@ def write_pyramid(
         raise ValueError(f"tile_px is {tile_px}; TIFF wants a positive multiple of 16")
     sizes = _plan_levels(size)
     draft = path.with_name(f"{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
             TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch,
