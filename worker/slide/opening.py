@@ -1,7 +1,8 @@
 """From a path to a `Slide`: what the file is, who reads it, what its scale is.
 
 Checks run from cheap to costly and from "can it be read" to "what does it mean", so a truncated
-file is never reported as one without a resolution. Formats and readers: docs/decisions/readers.md.
+file is never reported as one without a resolution. Formats and readers:
+docs/decisions/0004-readers.md.
 """
 
 import hashlib
