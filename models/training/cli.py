@@ -2,13 +2,26 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from models.errors import ModelError
 from models.training.detector_cli import evaluate_detector, fit_detector
 
 
-@click.group()
+class TrainGroup(click.Group):
+    """Says what is wrong with weights or a manifest in words, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command; a `ModelError` becomes a message and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except ModelError as err:
+            raise click.ClickException(str(err)) from err
+
+
+@click.group(cls=TrainGroup)
 def train() -> None:
     """Train and evaluate the networks (extra `train`)."""
 

@@ -118,6 +118,14 @@ def test_unknown_weights_are_a_typed_failure_that_names_the_known_ones(slide, tm
     assert done.stderr.startswith("model_unavailable: no weights called 'nonesuch'; available: ")
 
 
+def test_training_commands_say_what_is_wrong_without_a_traceback(tmp_path):
+    (tmp_path / "cells.csv").write_text("path,label\n")
+    options = ("--manifest", tmp_path / "cells.csv", "--root", tmp_path)
+    done = smearscan("train", "evaluate", *options)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cells.csv lacks the columns ")
+
+
 def test_a_directory_with_other_files_is_not_written_to(slide, tmp_path):
     (tmp_path / "thesis.docx").touch()
     done = smearscan("scan", slide, "--out", tmp_path)
