@@ -7,7 +7,7 @@ DEMO := demo
 export MALLOC_MMAP_THRESHOLD_ := 1000000000
 export MALLOC_TRIM_THRESHOLD_ := 1000000000
 
-.PHONY: setup setup-dev demo test check bench lock clean
+.PHONY: setup setup-dev demo test lint check bench lock clean
 
 setup: .venv/worker.stamp        ## install what a scan needs
 setup-dev: .venv/dev.stamp       ## and what training, tests and checks need
@@ -34,12 +34,13 @@ demo: setup                      ## the main job: a synthetic slide, scanned to 
 test: setup-dev                  ## every test
 	$(BIN)/python -m pytest -q
 
-check: setup-dev                 ## what CI runs: style, types, import rules, tests
+lint: setup-dev                  ## style, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -q
+
+check: lint test                 ## what CI runs
 
 bench: setup-dev                 ## print and store the benchmarks of this machine
 	$(BIN)/python -m benchmarks.bench_slide
