@@ -16,7 +16,10 @@ from models.preprocess import normalise, resize, to_tensor
 from models.taxonomy import CODES
 
 DEFAULT_CLASSIFIER: Final = "resnext50-cpu128"
-"""Weights `smearscan scan` uses unless told otherwise."""
+"""Weights served unless told otherwise."""
+
+DEFAULT_WEIGHTS: Final = "default"
+"""On a command line: whatever this version serves."""
 
 
 class Classifier:
@@ -48,18 +51,25 @@ class Classifier:
     @classmethod
     def load(
         cls,
-        name: str = DEFAULT_CLASSIFIER,
+        name: str = DEFAULT_WEIGHTS,
         *,
         root: Path = WEIGHTS_ROOT,
         device: torch.device | str = "cpu",
     ) -> Self:
         """Build the network a card names and fill it with its weights.
 
+        Args:
+            name: of the weights, a directory that holds them, or `DEFAULT_WEIGHTS`.
+            root: where weights are looked for by name.
+            device: to compute on.
+
         Raises:
             WeightsUnavailable: no weights of that name, or their file or network is missing.
             WeightsCorrupt: card or weights are damaged or do not belong together.
         """
-        directory = locate_weights(name, root=root)
+        directory = locate_weights(
+            DEFAULT_CLASSIFIER if name == DEFAULT_WEIGHTS else name, root=root
+        )
         card = load_card(directory)
         network = build_network(card.network, len(card.classes))
         load_weights(network, directory / WEIGHTS_FILE, card.sha256)

@@ -1,7 +1,7 @@
 """The networks as the pipeline sees them: in this process or in another."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -11,13 +11,10 @@ from models.allocator import keep_freed_memory
 from models.card import ClassifierCard
 from models.detector import DEFAULT_DETECTOR, Detector
 from models.errors import ModelError
-from models.predictor import DEFAULT_CLASSIFIER, Classifier
+from models.predictor import DEFAULT_WEIGHTS, Classifier
 from service.contract.failure import AnalysisError, FailureCode
 from worker.cpus import usable_cpus
 from worker.detection import SupportsDetect
-
-DEFAULT_WEIGHTS: Final = "default"
-"""On a command line: the weights this version serves unless told otherwise."""
 
 
 class SupportsClassify(Protocol):
@@ -64,11 +61,10 @@ class LocalPredictor:
         keep_freed_memory()
         torch.set_num_threads(usable_cpus())
         device = device or default_device()
-        name = DEFAULT_CLASSIFIER if classifier == DEFAULT_WEIGHTS else classifier
         try:
             return cls(
                 Detector.load(DEFAULT_DETECTOR, device=device),
-                Classifier.load(name, device=device),
+                Classifier.load(classifier, device=device),
             )
         except ModelError as err:
             raise AnalysisError(FailureCode.MODEL_UNAVAILABLE, str(err)) from err

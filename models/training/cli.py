@@ -113,7 +113,7 @@ def evaluate(weights: str, manifest: Path, root: Path, split: str | None, as_jso
     not one of the 15 codes are left out and counted.
     """
     from models.allocator import keep_freed_memory
-    from models.predictor import DEFAULT_CLASSIFIER, Classifier
+    from models.predictor import Classifier
     from models.training.evaluate import predict_cells
     from models.training.manifest import read_manifest
     from models.training.progress import track
@@ -122,7 +122,7 @@ def evaluate(weights: str, manifest: Path, root: Path, split: str | None, as_jso
     rows = read_manifest(
         manifest, root=root, split=split, leave_out_split=None if split else "train"
     )
-    classifier = Classifier.load(DEFAULT_CLASSIFIER if weights == "default" else weights)
+    classifier = Classifier.load(weights)
     with track("classifying", quiet=as_json) as on_progress:
         predictions = predict_cells(classifier, rows.cells, on_progress=on_progress)
     figures = predictions.per_source(classifier.card)

@@ -68,10 +68,9 @@ def export_classifier(
     present = {code for source in counts.values() for code in source}
     directory.mkdir(parents=True, exist_ok=True)
     network = build_network(recipe["network"], len(CODES))
-    network.load_state_dict(_network_state(run / "last.ckpt", recipe))
-    sha256 = save_weights(network, directory / WEIGHTS_FILE)
-
     epochs = sum(epochs for epochs, _ in recipe["stages"])
+    network.load_state_dict(_network_state(run / "last.ckpt", epochs))
+    sha256 = save_weights(network, directory / WEIGHTS_FILE)
     unset = OperatingPoint(threshold=0.5, sensitivity=0, specificity=0, basis="unset")
     card = ClassifierCard(
         name=directory.name,
@@ -169,12 +168,9 @@ def _of_source(
     return predictions.probabilities[inside], [predictions.cells[i].label for i in inside]
 
 
-def _network_state(checkpoint: Path, recipe: dict[str, object]) -> dict[str, torch.Tensor]:
-    """The averaged network of a checkpoint this program wrote itself."""
+def _network_state(checkpoint: Path, epochs: int) -> dict[str, torch.Tensor]:
+    """The averaged network of a checkpoint this program wrote itself, after all its epochs."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    stages = recipe["stages"]
-    assert isinstance(stages, list)
-    epochs = sum(stage[0] for stage in stages)
     if saved["epoch"] + 1 < epochs:
         raise ModelError(
             f"the run stopped after {saved['epoch'] + 1} of {epochs} epochs: resume it"
