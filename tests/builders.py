@@ -1,5 +1,6 @@
 """Inputs the tests share."""
 
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -64,6 +65,15 @@ class ArraySlide:
         y, x = y0 - rows.first, x0 - columns.first
         window[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
         return resample(window, rows, columns)
+
+    def read_each(
+        self, regions: Sequence[Region], um_per_px: float
+    ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
+        for index in reversed(range(len(regions))):  # any order is allowed
+            try:
+                yield index, self.read(regions[index], um_per_px)
+            except RegionUnreadable as err:
+                yield index, err
 
     def close(self) -> None:
         pass

@@ -153,7 +153,7 @@ def detect_leukocytes(
     background: NDArray[np.floating],
     core_px: int = CORE_PX,
     grid_shift: tuple[int, int] = (0, 0),
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Detections:
     """Find the leukocytes of a slide's countable region.
 
@@ -165,8 +165,9 @@ def detect_leukocytes(
         core_px: edge of a tile's core at the detector's scale, a multiple of its stride.
         grid_shift: (x, y) of the tile grid at the detector's scale, multiples of its stride. Cells
             do not depend on it; it is there to be tested.
-        on_progress: told (tiles done, tiles in total) after every tile, failed ones included. What
-            it raises ends the detection: that is how a scan is cancelled.
+        on_progress: told (tiles done, tiles in total) after every tile, failed ones included; these
+            are tried again in parts at the end. What it raises ends the detection: that is how a
+            scan is cancelled.
 
     Returns:
         Cells, sorted by y, then x, and what could not be read.
@@ -185,23 +186,27 @@ def detect_leukocytes(
     tiles = plan_tiles(region, l0_per_px, core_px=core_px, grid_shift=grid_shift)
     found: list[Peak] = []
     unread: list[Region] = []
-    tiles_failed = 0
-    for done, tile in enumerate(tiles, start=1):
-        lost = len(unread)
-        parts = [tile]
-        while parts:
-            part = parts.pop()
-            try:
-                pixels = slide.read(part.window_l0(l0_per_px, card.margin_px), card.um_per_px)
-            except RegionUnreadable:
+    failed: set[int] = set()
+    parts = list(enumerate(tiles))
+    done = 0
+    while parts:
+        windows = [part.window_l0(l0_per_px, card.margin_px) for _, part in parts]
+        again: list[tuple[int, Tile]] = []
+        for place, pixels in slide.read_each(windows, card.um_per_px):
+            index, part = parts[place]
+            if isinstance(pixels, RegionUnreadable):
                 quarters = _split(part, card.stride_px)
-                parts += [q for q in quarters if region.intersects(q.core_l0(l0_per_px))]
-                unread += [] if quarters else [part.core_l0(l0_per_px)]
-                continue
-            found += _place_peaks(part, detector.detect(pixels[None], background)[0], card)
-        tiles_failed += len(unread) > lost
-        if on_progress is not None:
-            on_progress(done, len(tiles))
+                if not quarters:
+                    unread.append(part.core_l0(l0_per_px))
+                    failed.add(index)
+                wanted = (q for q in quarters if region.intersects(q.core_l0(l0_per_px)))
+                again += [(index, quarter) for quarter in wanted]
+            else:
+                found += _place_peaks(part, detector.detect(pixels[None], background)[0], card)
+            if done < len(tiles):
+                done += 1
+                on_progress(done, len(tiles))
+        parts = again
     cells = []
     for peak in merge_peaks(found, card.min_distance_um / card.um_per_px):
         x, y = peak.x * l0_per_px, peak.y * l0_per_px
@@ -211,7 +216,7 @@ def detect_leukocytes(
     return Detections(
         cells=tuple(sorted(cells, key=lambda cell: (cell.y_px, cell.x_px))),
         tiles=len(tiles),
-        tiles_failed=tiles_failed,
+        tiles_failed=len(failed),
         area_mm2=region.area_mm2(um_per_px_l0),
         unread_mm2=_covered_mm2(region, unread, um_per_px_l0),
     )

@@ -28,6 +28,7 @@ LIBRARIES: Final = (
     "tiffslide",
     "tifffile",
     "imagecodecs",
+    "simplejpeg",
     "scikit-image",
     "numpy",
 )

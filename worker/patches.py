@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +9,6 @@ from numpy.typing import NDArray
 from service.contract.failure import RegionUnreadable
 from worker.slide.geometry import Region, Size
 from worker.slide.protocol import Slide
-
-BLOCK_L0: Final = 4096
-"""Level-0 px; cells of one such square are read together, so neighbours share decoded tiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,27 +28,18 @@ class PatchBatch:
     unreadable: tuple[int, ...]
 
 
-def plan_patches(centres: Sequence[tuple[float, float]], batch_size: int) -> list[list[int]]:
-    """Cut the list of cells into batches, block by block and in rows within a block.
+def patch_region(
+    centre: tuple[float, float], patch_px: int, patch_um: float, um_per_px_l0: float
+) -> Region:
+    """The square `patch_um` micrometres wide around a centre, level-0 frame.
 
-    Args:
-        centres: (x, y) in the level-0 frame.
-        batch_size: most cells a batch holds; bounds memory.
-
-    Returns:
-        Indices into `centres`, each exactly once.
+    Its corner is moved by at most half a patch px (0.04 µm) onto the lattice of such px, so that a
+    slide scanned at the patch's own scale is copied and not interpolated.
     """
-    order = sorted(
-        range(len(centres)),
-        key=lambda i: (centres[i][1] // BLOCK_L0, centres[i][0] // BLOCK_L0, centres[i][::-1]),
-    )
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def patch_region(centre: tuple[float, float], patch_um: float, um_per_px_l0: float) -> Region:
-    """The square `patch_um` micrometres wide around a centre, level-0 frame."""
-    side = patch_um / um_per_px_l0
-    return Region(centre[0] - side / 2, centre[1] - side / 2, side, side)
+    px_l0 = patch_um / patch_px / um_per_px_l0
+    side = patch_px * px_l0
+    x, y = (round((value - side / 2) / px_l0) * px_l0 for value in centre)
+    return Region(x, y, side, side)
 
 
 def read_patches(
@@ -61,45 +48,41 @@ def read_patches(
     *,
     patch_px: int,
     patch_um: float,
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> Iterator[PatchBatch]:
-    """Read the patch of every cell, a batch at a time.
+    """Read the patch of every cell, a batch at a time, ahead of its use.
 
     Args:
         centres: (x, y) in the level-0 frame.
         patch_px: width of a patch, px.
         patch_um: width of a patch, µm.
-        batch_size: most patches held at once: 64 of 400 × 400 px are 31 MB.
+        batch_size: most patches of a batch: 32 of 400 × 400 px are 15 MB.
 
     Yields:
-        Batches that hold every index into `centres` exactly once, as a patch or as unreadable.
+        Batches that hold every index into `centres` exactly once, as a patch or as unreadable; in
+        the order in which the slide is best read.
     """
-    for planned in plan_patches(centres, batch_size):
-        yield _read_batch(slide, centres, planned, patch_px=patch_px, patch_um=patch_um)
-
-
-def _read_batch(
-    slide: Slide,
-    centres: Sequence[tuple[float, float]],
-    planned: Sequence[int],
-    *,
-    patch_px: int,
-    patch_um: float,
-) -> PatchBatch:
-    patches = np.empty((len(planned), patch_px, patch_px, 3), np.uint8)
+    regions = [patch_region(at, patch_px, patch_um, slide.info.um_per_px) for at in centres]
+    patches = np.empty((batch_size, patch_px, patch_px, 3), np.uint8)
     cells: list[int] = []
-    at_edge: list[bool] = []
     unreadable: list[int] = []
-    for index in planned:
-        region = patch_region(centres[index], patch_um, slide.info.um_per_px)
-        try:
-            patches[len(cells)] = slide.read(region, patch_um / patch_px)
-        except RegionUnreadable:
+
+    def collect() -> PatchBatch:
+        at_edge = (reaches_beyond(regions[index], slide.info.size) for index in cells)
+        return PatchBatch(tuple(cells), patches[: len(cells)], tuple(at_edge), tuple(unreadable))
+
+    for index, pixels in slide.read_each(regions, patch_um / patch_px):
+        if isinstance(pixels, RegionUnreadable):
             unreadable.append(index)
-            continue
-        cells.append(index)
-        at_edge.append(reaches_beyond(region, slide.info.size))
-    return PatchBatch(tuple(cells), patches[: len(cells)], tuple(at_edge), tuple(unreadable))
+        else:
+            patches[len(cells)] = pixels
+            cells.append(index)
+        if len(cells) + len(unreadable) == batch_size:
+            yield collect()
+            patches = np.empty_like(patches)
+            cells, unreadable = [], []
+    if cells or unreadable:
+        yield collect()
 
 
 def reaches_beyond(region: Region, slide_size: Size) -> bool:

@@ -17,6 +17,7 @@ from service.contract.settings import AnalysisSettings
 from service.exports.gallery import choose_gallery
 from service.exports.palette import choose_marker
 from worker.cells import CellTable, ClassifiedCells
+from worker.cpus import usable_cpus
 from worker.detection import Detection, Detections, detect_leukocytes
 from worker.inference import Predictor, SupportsClassify
 from worker.monolayer import estimate_background, map_monolayer
@@ -72,6 +73,7 @@ def scan_slide(
             path,
             um_per_px=parameters.um_per_px,
             max_um_per_px=predictor.classifier.card.max_um_per_px,
+            threads=usable_cpus(),
         )
     with slide:
         return analyse(

@@ -8,7 +8,15 @@ from models.card import ClassifierCard
 from models.detector import DetectorCard
 from service.contract.report import ClassifierRecord, DetectorRecord, ModelThresholds, Versions
 
-LIBRARIES: Final = ("torch", "torchvision", "numpy", "openslide-python", "tifffile", "imagecodecs")
+LIBRARIES: Final = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "openslide-python",
+    "tifffile",
+    "imagecodecs",
+    "simplejpeg",
+)
 """Those whose version can move a number in a report."""
 
 

@@ -62,24 +62,27 @@ class TileGrid:
         """Edge of a tile, level-0 px, but for the last row and column."""
         return TILE_PX * self.px_l0
 
-    def blocks(self, edge: int) -> Iterator[Block]:
-        """Blocks of at most `edge` × `edge` tiles, row by row; together all tiles."""
+    def blocks_around(self, wanted: NDArray[np.bool_], edge: int) -> Iterator[Block]:
+        """Disjoint blocks of at most `edge` × `edge` tiles that hold all wanted ones, tightly.
+
+        Args:
+            wanted: of `shape`.
+            edge: tiles.
+        """
         rows, cols = self.shape
         for top in range(0, rows, edge):
             for left in range(0, cols, edge):
-                yield Block(slice(top, min(top + edge, rows)), slice(left, min(left + edge, cols)))
+                places = np.argwhere(wanted[top : top + edge, left : left + edge])
+                if len(places):
+                    (y0, x0), (y1, x1) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+                    yield Block(slice(top + y0, top + y1 + 1), slice(left + x0, left + x1 + 1))
 
-    def read(self, slide: Slide, block: Block) -> NDArray[np.uint8]:
-        """A block's pixels: RGB, shape (height, width, 3), at `UM_PER_PX`.
-
-        Raises:
-            RegionUnreadable: these pixels cannot be decoded.
-        """
+    def region(self, block: Block) -> Region:
+        """Where a block lies, level-0 frame; a whole number of measuring px."""
         y0, y1 = int(self.y_px[block.rows.start]), int(self.y_px[block.rows.stop])
         x0, x1 = int(self.x_px[block.cols.start]), int(self.x_px[block.cols.stop])
         scale = self.px_l0
-        region = Region(x0 * scale, y0 * scale, (x1 - x0) * scale, (y1 - y0) * scale)
-        return slide.read(region, UM_PER_PX)
+        return Region(x0 * scale, y0 * scale, (x1 - x0) * scale, (y1 - y0) * scale)
 
     def cut(self, pixels: NDArray[np.uint8], block: Block, row: int, col: int) -> NDArray[np.uint8]:
         """One tile out of the pixels of a block."""
@@ -90,8 +93,13 @@ class TileGrid:
         ]
 
     def read_tile(self, slide: Slide, row: int, col: int) -> NDArray[np.uint8]:
-        """One tile; see `read`."""
-        return self.read(slide, Block(slice(row, row + 1), slice(col, col + 1)))
+        """One tile's pixels: RGB, shape (height, width, 3), at `UM_PER_PX`.
+
+        Raises:
+            RegionUnreadable: these pixels cannot be decoded.
+        """
+        block = Block(slice(row, row + 1), slice(col, col + 1))
+        return slide.read(self.region(block), UM_PER_PX)
 
 
 def _edges(length_px: float) -> NDArray[np.intp]:

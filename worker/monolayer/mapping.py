@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
 from service.contract.failure import AnalysisError, FailureCode, RegionUnreadable
-from worker.monolayer.grid import SQUARES, TILE_PX, Block, TileGrid
+from worker.monolayer.grid import SQUARES, TILE_PX, UM_PER_PX, TileGrid
 from worker.monolayer.measures import BARE_GLASS, Measures, Verdict, find_bare, measure_tile
 from worker.monolayer.stain import Stain
 from worker.monolayer.survey import survey_slide
@@ -75,7 +75,7 @@ class MonolayerMap:
 def map_monolayer(
     slide: Slide,
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
     block_tiles: int = BLOCK_TILES,
 ) -> MonolayerMap:
     """Measure every tile of the smear and find the countable ones.
@@ -85,7 +85,7 @@ def map_monolayer(
 
     Args:
         slide: of a resolution finer than 0.58 µm/px; on a coarser one all is out of focus.
-        on_progress: told (tiles done, tiles in all) now and then.
+        on_progress: told (tiles measured, tiles to measure) after every tile.
         block_tiles: edge of what is read at once, tiles; costs memory, does not change the result.
 
     Raises:
@@ -96,19 +96,17 @@ def map_monolayer(
     survey = survey_slide(slide, grid)
     tiles = np.full(grid.shape, _record(BARE_GLASS), TILE_DTYPE)
     bare = np.ones(grid_shape(slide.info.size, grid.tile_l0 / SQUARES), np.bool_)
-    done = 0
-    for block in grid.blocks(block_tiles):
-        for row, col, rgb in _read_block(slide, grid, block, survey.candidates):
-            if rgb is None:
-                tiles[row, col] = UNREADABLE_TILE
-                continue
+    total = int(np.count_nonzero(survey.candidates))
+    read = _read_candidates(slide, grid, survey.candidates, block_tiles)
+    for done, (row, col, rgb) in enumerate(read, start=1):
+        if rgb is None:
+            tiles[row, col] = UNREADABLE_TILE
+        else:
             tiles[row, col] = _record(measure_tile(rgb, survey.stain))
             squares = find_bare(rgb, survey.stain, TILE_PX // SQUARES)
             y, x = row * SQUARES, col * SQUARES
             bare[y : y + squares.shape[0], x : x + squares.shape[1]] = squares
-        done += tiles[block.rows, block.cols].size
-        if on_progress is not None:
-            on_progress(done, tiles.size)
+        on_progress(done, total)
     mask = _cut_mask(tiles["verdict"] == Verdict.MONOLAYER, bare)
     region = CountableRegion(slide.info.size, grid.tile_l0 / SQUARES, mask)
     found = MonolayerMap(tiles, grid.tile_l0, region, slide.info.um_per_px, survey.stain)
@@ -126,27 +124,22 @@ def estimate_background(slide: Slide) -> NDArray[np.float32]:
     return survey_slide(slide, TileGrid.over(slide.info)).stain.background
 
 
-def _read_block(
-    slide: Slide, grid: TileGrid, block: Block, candidates: NDArray[np.bool_]
+def _read_candidates(
+    slide: Slide, grid: TileGrid, candidates: NDArray[np.bool_], block_tiles: int
 ) -> Iterator[tuple[int, int, NDArray[np.uint8] | None]]:
-    """Row, column and RGB of a block's candidates; None for what cannot be decoded."""
-    places = np.argwhere(candidates[block.rows, block.cols])
-    if not len(places):
-        return
-    places += (block.rows.start, block.cols.start)
-    (top, left), (bottom, right) = places.min(axis=0), places.max(axis=0) + 1
-    tight = Block(slice(int(top), int(bottom)), slice(int(left), int(right)))
-    try:
-        pixels = grid.read(slide, tight)
-    except RegionUnreadable:
-        for row, col in places.tolist():
+    """Row, column and RGB of every candidate; None for what cannot be decoded."""
+    blocks = list(grid.blocks_around(candidates, block_tiles))
+    for index, pixels in slide.read_each([grid.region(block) for block in blocks], UM_PER_PX):
+        block = blocks[index]
+        for row, col in np.argwhere(candidates[block.rows, block.cols]).tolist():
+            row, col = row + block.rows.start, col + block.cols.start
+            if not isinstance(pixels, RegionUnreadable):
+                yield row, col, grid.cut(pixels, block, row, col)
+                continue
             try:
                 yield row, col, grid.read_tile(slide, row, col)
             except RegionUnreadable:
                 yield row, col, None
-    else:
-        for row, col in places.tolist():
-            yield row, col, grid.cut(pixels, tight, row, col)
 
 
 def _cut_mask(countable: NDArray[np.bool_], bare: NDArray[np.bool_]) -> NDArray[np.bool_]:

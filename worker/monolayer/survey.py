@@ -79,16 +79,24 @@ def _read_overview(slide: Slide, grid: TileGrid) -> tuple[NDArray[np.bool_], NDA
     overview = np.zeros((height, width, 3), np.uint8)
     known = np.zeros((height, width), np.bool_)
     step_l0 = OVERVIEW * grid.px_l0
-    for y in range(0, height, OVERVIEW_BLOCK_PX):
-        for x in range(0, width, OVERVIEW_BLOCK_PX):
-            part = np.s_[y : y + OVERVIEW_BLOCK_PX, x : x + OVERVIEW_BLOCK_PX]
-            rows, cols = known[part].shape
-            region = Region(x * step_l0, y * step_l0, cols * step_l0, rows * step_l0)
-            try:
-                overview[part] = slide.read(region, UM_PER_PX * OVERVIEW)
-            except RegionUnreadable:
-                continue
-            known[part] = True
+    parts = [
+        np.s_[y : min(y + OVERVIEW_BLOCK_PX, height), x : min(x + OVERVIEW_BLOCK_PX, width)]
+        for y in range(0, height, OVERVIEW_BLOCK_PX)
+        for x in range(0, width, OVERVIEW_BLOCK_PX)
+    ]
+    regions = [
+        Region(
+            cols.start * step_l0,
+            rows.start * step_l0,
+            (cols.stop - cols.start) * step_l0,
+            (rows.stop - rows.start) * step_l0,
+        )
+        for rows, cols in parts
+    ]
+    for index, pixels in slide.read_each(regions, UM_PER_PX * OVERVIEW):
+        if not isinstance(pixels, RegionUnreadable):
+            overview[parts[index]] = pixels
+            known[parts[index]] = True
     if not known.any():
         return np.ones(grid.shape, np.bool_), np.zeros(grid.shape, np.float32)
     green = density_table(estimate_background(overview[known]))[1]

@@ -4,6 +4,7 @@ Measured with imagecodecs 2026.3: a 20 kB JPEG tile whose header says 60,000 × 
 and 10 GB to decode, and a tile cut in half decodes without an error, its lower part grey.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from worker.slide.geometry import Size
@@ -16,6 +17,21 @@ _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _END: Final = b"\xff\xd9"
 
 
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """A JPEG's frame header.
+
+    Attributes:
+        at: where its marker lies, bytes from the start.
+        size: px.
+        components: 3 for colour.
+    """
+
+    at: int
+    size: Size
+    components: int
+
+
 def find_defect(data: bytes, tile: Size) -> str | None:
     """Why a JPEG or JPEG 2000 codestream cannot be the tile it stands for; None if it can.
 
@@ -23,7 +39,13 @@ def find_defect(data: bytes, tile: Size) -> str | None:
         data: as stored in the file.
         tile: largest size it may have; edge tiles may be smaller.
     """
-    size = _jpeg2000_size(data) if _SOC_SIZ in data[:256] else _jpeg_size(data)
+    if _SOC_SIZ in data[:256]:
+        size = _jpeg2000_size(data)
+    else:
+        frame = find_frame(data)
+        if frame is not None and frame.components != 3:
+            return f"it has {frame.components} colour components, not 3"
+        size = None if frame is None else frame.size
     if size is None:
         return "it has no header"
     if size.width > tile.width or size.height > tile.height or not size.width or not size.height:
@@ -36,11 +58,12 @@ def find_defect(data: bytes, tile: Size) -> str | None:
     return None
 
 
-def _jpeg_size(data: bytes) -> Size | None:
+def find_frame(data: bytes) -> JpegFrame | None:
+    """The frame header of a JPEG; None if there is none."""
     if not data.startswith(b"\xff\xd8"):
         return None
     at = 2
-    while at + 9 <= len(data):
+    while at + 10 <= len(data):
         if data[at] != 0xFF:
             return None
         marker = data[at + 1]
@@ -49,7 +72,8 @@ def _jpeg_size(data: bytes) -> Size | None:
         elif marker in _STANDALONE:
             at += 2
         elif marker in _SOF:
-            return Size(_uint(data, at + 7, 2), _uint(data, at + 5, 2))
+            size = Size(_uint(data, at + 7, 2), _uint(data, at + 5, 2))
+            return JpegFrame(at, size, data[at + 9])
         else:
             at += 2 + _uint(data, at + 2, 2)
     return None

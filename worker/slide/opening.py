@@ -41,7 +41,11 @@ class _Opened:
 
 
 def open_slide(
-    path: Path, *, um_per_px: float | None = None, max_um_per_px: float | None = None
+    path: Path,
+    *,
+    um_per_px: float | None = None,
+    max_um_per_px: float | None = None,
+    threads: int = 1,
 ) -> Slide:
     """Open a slide, whatever its format; the name and extension are not looked at.
 
@@ -51,6 +55,7 @@ def open_slide(
         um_per_px: micrometres per level-0 px; overrides the metadata.
         max_um_per_px: coarsest level-0 resolution to accept, e.g. the classifier's; None accepts
             any plausible one.
+        threads: that decode tiles when many regions are read.
 
     Raises:
         SlideError: unsupported_format, slide_unreadable, slide_too_large, resolution_missing or
@@ -65,7 +70,8 @@ def open_slide(
         head = read_head(path)
         opened = _open_tiff(path) if is_tiff(head) else _open_other(path, head)
         try:
-            return _describe(path, opened, um_per_px, max_um_per_px)
+            info = _describe(path, opened, um_per_px, max_um_per_px)
+            return TiledSlide(info, opened.source, threads=threads)
         except BaseException:
             opened.source.close()
             raise
@@ -79,21 +85,20 @@ def hash_slide(path: Path) -> str:
 
 def _describe(
     path: Path, opened: _Opened, um_per_px: float | None, max_um_per_px: float | None
-) -> Slide:
+) -> SlideInfo:
     levels = opened.source.levels
     check_size(levels[0].size)
     settled, source = settle_resolution(opened.resolution, um_per_px, max_um_per_px)
-    info = SlideInfo(
+    return SlideInfo(
         format=opened.format,
         reader=opened.reader,
         size=levels[0].size,
         um_per_px=settled,
         um_per_px_source=source,
-        levels=tuple(Level(level.size, level.downsample) for level in levels),
+        levels=tuple(Level(level.size, level.downsample) for level in levels if level.stored),
         sha256=hash_slide(path),
         icc_profile=opened.icc_profile,
     )
-    return TiledSlide(info, opened.source)
 
 
 def _open_tiff(path: Path) -> _Opened:

@@ -41,11 +41,13 @@ class OpenSlideTiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._idle: list[openslide.OpenSlide] = []
         try:
-            self._handle: openslide.OpenSlide | None = openslide.OpenSlide(path)
-            sizes = self._handle.level_dimensions
-            downsamples = self._handle.level_downsamples
-            self._properties = dict(self._handle.properties)
+            handle = openslide.OpenSlide(path)
+            self._idle.append(handle)
+            sizes = handle.level_dimensions
+            downsamples = handle.level_downsamples
+            self._properties = dict(handle.properties)
         except openslide.OpenSlideError as err:
             raise SlideError(
                 FailureCode.SLIDE_UNREADABLE,
@@ -95,23 +97,31 @@ class OpenSlideTiles:
         native = self._native[level]
         downsample = self._downsamples[native]
         origin_l0 = (round(x * downsample), round(y * downsample))
+        handle: openslide.OpenSlide | None = None
         try:
-            if self._handle is None:
-                self._handle = openslide.OpenSlide(self._path)
-            image = self._handle.read_region(origin_l0, native, (width, height))
+            handle = self._take_handle()
+            image = handle.read_region(origin_l0, native, (width, height))
         except openslide.OpenSlideError as err:
-            self.close()  # one error makes a handle unusable for good; the next read opens anew
+            if handle is not None:
+                handle.close()  # one error makes a handle unusable for good
             raise RegionUnreadable(
                 f"tile ({column}, {row}) of level {level} cannot be decoded:"
                 f" {_reason(err, self._path)}"
             ) from err
+        self._idle.append(handle)
         return self._flatten(image)
 
     def close(self) -> None:
         """Release the file."""
-        if self._handle is not None:
-            self._handle.close()
-        self._handle = None
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_handle(self) -> openslide.OpenSlide:
+        """A handle that no other thread uses; as many are opened as threads read at once."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return openslide.OpenSlide(self._path)
 
     def _flatten(self, image: Image.Image) -> NDArray[np.uint8]:
         pixels = np.asarray(image)

@@ -1,5 +1,6 @@
 """What every slide reader offers, whatever library is behind it."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -7,6 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contract.failure import RegionUnreadable
 from worker.slide.geometry import Region, Size
 
 
@@ -50,7 +52,7 @@ class SlideInfo:
 
 
 class Slide(Protocol):
-    """An open slide. One handle per process: never shared across a fork or between threads."""
+    """An open slide. One per process, used by one thread; it may read with threads of its own."""
 
     @property
     def info(self) -> SlideInfo:
@@ -60,7 +62,8 @@ class Slide(Protocol):
         """Pixels of a region at a physical scale.
 
         The result is a function of slide position only: two overlapping regions whose corners lie
-        on one lattice of step `um_per_px` return the same values where they overlap.
+        on one lattice of step `um_per_px` return the same values where they overlap; to two grey
+        levels where the slide is coarser and pixels are interpolated.
 
         Args:
             region: level-0 frame; parts beyond the slide come back white (255).
@@ -73,6 +76,19 @@ class Slide(Protocol):
 
         Raises:
             RegionUnreadable: these pixels cannot be decoded. The slide stays usable.
+        """
+
+    def read_each(
+        self, regions: Sequence[Region], um_per_px: float
+    ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
+        """Read many regions in the order that suits the file, ahead of their use.
+
+        Args:
+            regions: level-0 frame.
+            um_per_px: micrometres per output pixel.
+
+        Yields:
+            Every index into `regions` once, with what `read` would return or raise for it.
         """
 
     def close(self) -> None:

@@ -20,15 +20,20 @@ class TiledLevel:
         size: px of this level.
         downsample: level-0 px per px of this level.
         tile: px of a whole tile; those at the right and lower edge may reach beyond the level.
+        stored: whether the file holds it. If not, it is decoded from a finer level's tiles.
     """
 
     size: Size
     downsample: float
     tile: Size
+    stored: bool = True
 
 
 class TileSource(Protocol):
-    """A library's view of a slide: whole tiles, by level, column and row."""
+    """A library's view of a slide: whole tiles, by level, column and row.
+
+    Several threads may read tiles at once; it is closed when none does.
+    """
 
     @property
     def levels(self) -> tuple[TiledLevel, ...]:

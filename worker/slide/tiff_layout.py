@@ -61,6 +61,7 @@ class TiffImage:
     Attributes:
         size, tile: px. A strip is a tile as wide as the image.
         offsets, byte_counts: of each tile in the file, row by row.
+        jpeg_is_rgb: JPEG data hold RGB although they do not say so, as Aperio's do.
         decode: tifffile's closure over the directory: (data, index, jpegtables) -> array.
     """
 
@@ -75,6 +76,7 @@ class TiffImage:
     offsets: tuple[int, ...]
     byte_counts: tuple[int, ...]
     jpeg_tables: bytes | None
+    jpeg_is_rgb: bool
     decode: Callable[..., Any]
 
     @property
@@ -201,6 +203,7 @@ def _read_image(page: Any) -> TiffImage:
         offsets=tuple(map(int, page.dataoffsets)),
         byte_counts=tuple(map(int, page.databytecounts)),
         jpeg_tables=page.jpegtables,
+        jpeg_is_rgb=page.compression == JPEG and page.photometric == _RGB and not page.is_jfif,
         decode=page.decode,
     )
 

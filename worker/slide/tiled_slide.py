@@ -1,22 +1,35 @@
-"""A `Slide` made of tiles: any region at any scale, each compressed tile decoded about once."""
+"""A `Slide` made of tiles: any region at any scale, read by several threads.
+
+Memory, whatever the slide's size: `CACHE_BYTES` of decoded tiles; `AHEAD_BYTES` of results that
+wait for their reader, or two per thread if those are larger; and per thread the result and the
+tiles it works on.
+"""
 
 import math
 import os
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contract.failure import RegionUnreadable
 from worker.slide.geometry import Region
 from worker.slide.protocol import SlideInfo
 from worker.slide.pyramid import TileSource, choose_level
+from worker.slide.read_plan import ReadPlan, TileRect
 from worker.slide.resampling import Taps, plan_taps, resample
+from worker.slide.tile_cache import TileCache, TileKey
 
 CACHE_BYTES: Final = 128 << 20
 """Decoded tiles kept: a row of 256 px tiles across 170,000 px."""
+AHEAD_BYTES: Final = 32 << 20
+"""Results read before they are asked for: 69 patches of 400 px, two batches of a classifier."""
+PLANNED_REGIONS: Final = 16384
+"""Regions planned together; bounds the plan of a slide with more."""
 MAX_OUTPUT_PX: Final = 1 << 28
 """Largest result of one read: 768 MiB of RGB."""
 BLOCK_PX: Final = 512
@@ -28,12 +41,28 @@ LEVEL_TOLERANCE: Final = 0.01
 
 
 class TiledSlide:
-    """Implements `Slide` over a `TileSource`."""
+    """Implements `Slide` over a `TileSource`.
 
-    def __init__(self, info: SlideInfo, source: TileSource, cache_bytes: int = CACHE_BYTES) -> None:
+    Args:
+        info: of the slide.
+        source: whose tiles are read, by several threads at once.
+        threads: that read in `read_each`.
+        cache_bytes: decoded tiles kept.
+    """
+
+    def __init__(
+        self,
+        info: SlideInfo,
+        source: TileSource,
+        *,
+        threads: int = 1,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         self._info = info
         self._source: TileSource | None = source
-        self._tiles = _TileCache(cache_bytes)
+        self._tiles = TileCache(cache_bytes)
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
     @property
@@ -51,31 +80,28 @@ class TiledSlide:
             RuntimeError: the slide was opened by another process.
         """
         source = self._usable_source()
-        _check_request(region, um_per_px)
-        size = region.output_size(self._info.um_per_px, um_per_px)
-        if size.width * size.height > MAX_OUTPUT_PX:
-            raise ValueError(
-                f"the region has {size.width} × {size.height} px at {um_per_px:g} µm/px, one read"
-                f" at most {MAX_OUTPUT_PX}: read it in parts"
-            )
-        step_l0 = um_per_px / self._info.um_per_px
-        level = choose_level(source.levels, step_l0, LEVEL_TOLERANCE)
-        downsample = source.levels[level].downsample
-        step = step_l0 / downsample
-        if step > MAX_STEP:
-            raise ValueError(f"{um_per_px:g} µm/px is {step:.0f} times coarser than any level")
-        out = np.empty((size.height, size.width, 3), np.uint8)
-        block = max(1, int(BLOCK_PX / max(step, 1)))
-        columns = list(_plan_blocks(region.x / downsample, step, size.width, block))
-        for y, rows in _plan_blocks(region.y / downsample, step, size.height, block):
-            for x, taps in columns:
-                window = self._read_window(source, level, rows, taps)
-                part = resample(window, rows, taps)
-                out[y : y + part.shape[0], x : x + part.shape[1]] = part
-        return out
+        self._check_request(region, um_per_px)
+        return self._read(source, self._choose_level(source, um_per_px), region, um_per_px)
+
+    def read_each(
+        self, regions: Sequence[Region], um_per_px: float
+    ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
+        """Many regions, each tile decoded about once; see `Slide.read_each`.
+
+        Raises:
+            ValueError, RuntimeError: as `read`, before anything is read.
+        """
+        source = self._usable_source()
+        for region in regions:
+            self._check_request(region, um_per_px)
+        level = self._choose_level(source, um_per_px)
+        return self._read_planned(source, level, regions, um_per_px)
 
     def close(self) -> None:
-        """Release the file. Further reads are an error."""
+        """Release the file, once its threads have stopped. Further reads are an error."""
+        if self._pool is not None and os.getpid() == self._process:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
         if self._source is not None:
             self._source.close()
         self._source = None
@@ -101,77 +127,111 @@ class TiledSlide:
             )
         return self._source
 
-    def _read_window(
+    def _check_request(self, region: Region, um_per_px: float) -> None:
+        numbers = (region.x, region.y, region.width, region.height, um_per_px)
+        if not all(map(math.isfinite, numbers)) or min(region.width, region.height, um_per_px) <= 0:
+            raise ValueError(
+                f"not a region and scale that can be read: {region}, {um_per_px} µm/px"
+            )
+        size = region.output_size(self._info.um_per_px, um_per_px)
+        if size.width * size.height > MAX_OUTPUT_PX:
+            raise ValueError(
+                f"the region has {size.width} × {size.height} px at {um_per_px:g} µm/px, one read"
+                f" at most {MAX_OUTPUT_PX}: read it in parts"
+            )
+
+    def _choose_level(self, source: TileSource, um_per_px: float) -> int:
+        step_l0 = um_per_px / self._info.um_per_px
+        level = choose_level(source.levels, step_l0, LEVEL_TOLERANCE)
+        step = step_l0 / source.levels[level].downsample
+        if step > MAX_STEP:
+            raise ValueError(f"{um_per_px:g} µm/px is {step:.0f} times coarser than any level")
+        return level
+
+    def _read_planned(
+        self, source: TileSource, level: int, regions: Sequence[Region], um_per_px: float
+    ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
+        pool = self._pool = self._pool or ThreadPoolExecutor(self._threads, "slide")
+        for first in range(0, len(regions), PLANNED_REGIONS):
+            planned = regions[first : first + PLANNED_REGIONS]
+            plan = ReadPlan(planned, level, source.levels[level])
+            ahead = self._count_ahead(planned, um_per_px)
+            started: deque[tuple[int, Future[NDArray[np.uint8] | RegionUnreadable]]] = deque()
+            try:
+                for index in plan.order:
+                    if len(started) == ahead:
+                        ready, future = started.popleft()
+                        yield first + ready, future.result()
+                    future = pool.submit(
+                        self._attempt, source, plan, index, planned[index], um_per_px
+                    )
+                    started.append((index, future))
+                while started:
+                    ready, future = started.popleft()
+                    yield first + ready, future.result()
+            finally:
+                for _, future in started:
+                    future.cancel()
+
+    def _count_ahead(self, regions: Sequence[Region], um_per_px: float) -> int:
+        """How many results may wait or be in the making."""
+        sizes = (region.output_size(self._info.um_per_px, um_per_px) for region in regions)
+        largest = max(3 * size.width * size.height for size in sizes)
+        return max(2 * self._threads, AHEAD_BYTES // largest)
+
+    def _attempt(
+        self, source: TileSource, plan: ReadPlan, index: int, region: Region, um_per_px: float
+    ) -> NDArray[np.uint8] | RegionUnreadable:
+        try:
+            return self._read(source, plan.level, region, um_per_px)
+        except RegionUnreadable as err:
+            return err
+        finally:
+            self._tiles.discard(plan.finish(index))
+
+    def _read(
+        self, source: TileSource, level: int, region: Region, um_per_px: float
+    ) -> NDArray[np.uint8]:
+        size = region.output_size(self._info.um_per_px, um_per_px)
+        downsample = source.levels[level].downsample
+        step = um_per_px / self._info.um_per_px / downsample
+        block = max(1, int(BLOCK_PX / max(step, 1)))
+        columns = list(_plan_blocks(region.x / downsample, step, size.width, block))
+        rows = list(_plan_blocks(region.y / downsample, step, size.height, block))
+        if len(columns) == len(rows) == 1:
+            return self._read_block(source, level, rows[0][1], columns[0][1])
+        out = np.empty((size.height, size.width, 3), np.uint8)
+        for y, row_taps in rows:
+            for x, column_taps in columns:
+                part = self._read_block(source, level, row_taps, column_taps)
+                out[y : y + row_taps.count, x : x + column_taps.count] = part
+        return out
+
+    def _read_block(
         self, source: TileSource, level: int, rows: Taps, columns: Taps
     ) -> NDArray[np.uint8]:
-        """The px of a level that `rows` and `columns` use, white beyond the level's edge."""
-        top, bottom, left, right = rows.first, rows.stop, columns.first, columns.stop
-        window = np.full((bottom - top, right - left, 3), 255, np.uint8)
         grid = source.levels[level]
-        tile_w, tile_h = grid.tile.width, grid.tile.height
-        for row in range(max(0, top) // tile_h, _ceil_div(min(bottom, grid.size.height), tile_h)):
-            for column in range(
-                max(0, left) // tile_w, _ceil_div(min(right, grid.size.width), tile_w)
-            ):
-                tile = self._read_tile(source, level, column, row)
-                x, y = column * tile_w, row * tile_h
-                x0, x1 = max(left, x), min(right, x + tile.shape[1])
-                y0, y1 = max(top, y), min(bottom, y + tile.shape[0])
-                if x0 < x1 and y0 < y1:
-                    window[y0 - top : y1 - top, x0 - left : x1 - left] = tile[
-                        y0 - y : y1 - y, x0 - x : x1 - x
-                    ]
-        return window
-
-    def _read_tile(
-        self, source: TileSource, level: int, column: int, row: int
-    ) -> NDArray[np.uint8]:
-        key = (level, column, row)
-        tile = self._tiles.get(key)
-        if tile is None:
-            tile = source.read_tile(level, column, row)
-            self._tiles.put(key, tile)
-        return tile
+        top, bottom, left, right = rows.first, rows.stop, columns.first, columns.stop
+        rect = TileRect.within(left, top, right, bottom, level, grid)
+        tiles = self._tiles.fetch(rect, lambda key: _decode(source, key))
+        window = np.empty((bottom - top, right - left, 3), np.uint8)
+        if min(top, left) < 0 or right > grid.size.width or bottom > grid.size.height:
+            window.fill(255)
+        for key, tile in tiles.items():
+            x, y = key.column * grid.tile.width, key.row * grid.tile.height
+            x0, x1 = max(left, x), min(right, x + tile.shape[1])
+            y0, y1 = max(top, y), min(bottom, y + tile.shape[0])
+            window[y0 - top : y1 - top, x0 - left : x1 - left] = tile[
+                y0 - y : y1 - y, x0 - x : x1 - x
+            ]
+        return resample(window, rows, columns)
 
 
-class _TileCache:
-    """The most recently used tiles, up to a number of bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._tiles: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
-
-    def get(self, key: tuple[int, int, int]) -> NDArray[np.uint8] | None:
-        tile = self._tiles.get(key)
-        if tile is not None:
-            self._tiles.move_to_end(key)
-        return tile
-
-    def put(self, key: tuple[int, int, int], tile: NDArray[np.uint8]) -> None:
-        self._tiles[key] = tile
-        self._bytes += tile.nbytes
-        while self._bytes > self._max_bytes and self._tiles:
-            self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-
-    def clear(self) -> None:
-        self._tiles.clear()
-        self._bytes = 0
+def _decode(source: TileSource, key: TileKey) -> NDArray[np.uint8]:
+    return source.read_tile(key.level, key.column, key.row)
 
 
 def _plan_blocks(start: float, step: float, count: int, block: int) -> Iterator[tuple[int, Taps]]:
     """Taps of `count` output px in runs of at most `block`, each with its first output px."""
-    taps = plan_taps(start, step, count)
     for first in range(0, count, block):
-        run = slice(first, first + block)
-        yield first, Taps(taps.indices[run], taps.weights[run])
-
-
-def _check_request(region: Region, um_per_px: float) -> None:
-    numbers = (region.x, region.y, region.width, region.height, um_per_px)
-    if not all(map(math.isfinite, numbers)) or min(region.width, region.height, um_per_px) <= 0:
-        raise ValueError(f"not a region and scale that can be read: {region}, {um_per_px} µm/px")
-
-
-def _ceil_div(value: int, by: int) -> int:
-    return -(-value // by)
+        yield first, plan_taps(start + first * step, step, min(block, count - first))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.builders import ArraySlide
-from worker.patches import BLOCK_L0, patch_region, plan_patches, read_patches
+from worker.patches import patch_region, read_patches
 from worker.slide.geometry import Region
 
 PATCH_PX, PATCH_UM = 400, 29.0
@@ -37,7 +37,7 @@ def test_patch_at_the_slide_edge_is_padded_white_and_flagged():
     assert batch.at_slide_edge == (True,)
 
 
-@pytest.mark.parametrize(("x", "flagged"), [(200.0, False), (199.9, True)])
+@pytest.mark.parametrize(("x", "flagged"), [(200.0, False), (199.6, False), (199.4, True)])
 def test_a_patch_that_just_fits_is_not_flagged(x, flagged):
     (batch,) = read_all(slide_with_a_dot(450, 350), [(x, 350.0)])
     assert batch.at_slide_edge == (flagged,)
@@ -47,28 +47,33 @@ def test_a_patch_is_29_um_wide_at_any_resolution():
     coarse = ArraySlide(np.full((500, 500, 3), 200, np.uint8), 0.2)
     (batch,) = read_all(coarse, [(250.0, 250.0)])
     assert batch.patches.shape == (1, 400, 400, 3)
-    assert patch_region((250.0, 250.0), PATCH_UM, 0.2) == Region(177.5, 177.5, 145.0, 145.0)
+    region = patch_region((250.0, 250.0), PATCH_PX, PATCH_UM, 0.2)
+    assert region.width == region.height == pytest.approx(145.0)
+    assert region.x + region.width / 2 == pytest.approx(250.0, abs=UM_PER_PX / 0.2 / 2)
+
+
+@pytest.mark.parametrize("x", [450.0, 450.3, 449.51])
+def test_a_slide_of_the_patch_scale_is_copied_px_by_px(x):
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    (batch,) = read_all(ArraySlide(pixels, UM_PER_PX), [(x, 350.0)])
+    assert (batch.patches[0] == pixels[150:550, 250:650]).all()
 
 
 def test_an_unreadable_patch_is_named_and_the_others_are_read():
     slide = slide_with_a_dot(450, 350, damage=(Region(690, 0, 10, 10),))
     (batch,) = read_all(slide, [(250.0, 250.0), (600.0, 100.0), (260.0, 450.0)])
-    assert batch.cells == (0, 2)
+    assert sorted(batch.cells) == [0, 2]
     assert batch.unreadable == (1,)
     assert len(batch.patches) == 2
 
 
-def test_every_cell_is_planned_exactly_once_in_batches_of_at_most_the_size():
-    rng = np.random.default_rng(0)
-    centres = [tuple(point) for point in rng.uniform(0, 5 * BLOCK_L0, (100, 2))]
-    batches = plan_patches(centres, 7)
-    assert sorted(i for batch in batches for i in batch) == list(range(100))
-    assert {len(batch) for batch in batches} == {7, 2}
-
-
-def test_cells_of_one_block_are_read_together():
-    centres = [(10.0, 10.0), (BLOCK_L0 + 10.0, 10.0), (20.0, BLOCK_L0 - 1.0)]
-    assert plan_patches(centres, 2) == [[0, 2], [1]]
+def test_every_cell_comes_exactly_once_in_batches_of_at_most_the_size():
+    slide = slide_with_a_dot(450, 350, damage=(Region(690, 0, 10, 10),))
+    centres = [(200.0 + 3 * i, 350.0) for i in range(100)]
+    batches = read_all(slide, centres, batch_size=7)
+    seen = [i for batch in batches for i in batch.cells + batch.unreadable]
+    assert sorted(seen) == list(range(100))
+    assert [len(batch.cells + batch.unreadable) for batch in batches] == [7] * 14 + [2]
 
 
 def test_no_cells_need_no_batch():

@@ -20,12 +20,15 @@ def test_the_last_column_takes_what_is_left_of_the_slide(width_px: float, last_p
     assert (np.diff(x_px)[:-1] == TILE_PX).all()
 
 
-def test_blocks_are_all_tiles_once() -> None:
-    grid = lay_grid(5 * TILE_PX, 3 * TILE_PX)
+def test_blocks_hold_all_wanted_tiles_once_and_no_empty_rim() -> None:
+    grid = lay_grid(9 * TILE_PX, 5 * TILE_PX)
+    wanted = np.random.default_rng(3).random(grid.shape) < 0.3
     seen = np.zeros(grid.shape, int)
-    for block in grid.blocks(2):
+    for block in grid.blocks_around(wanted, 3):
+        inside = wanted[block.rows, block.cols]
+        assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
         seen[block.rows, block.cols] += 1
-    assert (seen == 1).all()
+    assert (seen[wanted] == 1).all() and seen.max() == 1
 
 
 def test_a_tile_cut_out_of_a_block_is_the_tile_read_alone() -> None:
@@ -34,7 +37,7 @@ def test_a_tile_cut_out_of_a_block_is_the_tile_read_alone() -> None:
     slide = ArraySlide(pixels, UM_PER_PX / 2.2)
     grid = TileGrid.over(slide.info)
     block = Block(slice(0, grid.shape[0]), slice(0, grid.shape[1]))
-    together = grid.read(slide, block)
+    together = slide.read(grid.region(block), UM_PER_PX)
     for row, col in np.ndindex(*grid.shape):
         alone = grid.read_tile(slide, row, col)
         assert (grid.cut(together, block, row, col) == alone).all()

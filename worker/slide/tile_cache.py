@@ -1,0 +1,97 @@
+"""Decoded tiles, shared by the threads that read a slide."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+class TileKey(NamedTuple):
+    """Which tile of a slide."""
+
+    level: int
+    column: int
+    row: int
+
+
+class TileCache:
+    """Tiles by key, at most `max_bytes` of them, each decoded by one thread at a time.
+
+    When there are more, those used longest ago go. Tiles in the hands of a thread are held beside
+    the bound: at most those of one window per thread.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._tiles: OrderedDict[TileKey, Pixels] = OrderedDict()
+        self._loading: dict[TileKey, Future[Pixels]] = {}
+        self._lock = Lock()
+
+    def fetch(
+        self, keys: Iterable[TileKey], load: Callable[[TileKey], Pixels]
+    ) -> dict[TileKey, Pixels]:
+        """Tiles by key, from memory or from `load`.
+
+        A tile that another thread is loading is waited for, once all others are at hand. What
+        `load` raises reaches everyone who waits for that tile; nothing of it is kept.
+        """
+        tiles: dict[TileKey, Pixels] = {}
+        awaited: dict[TileKey, Future[Pixels]] = {}
+        for key in keys:
+            found = self._find(key)
+            if found is None:
+                tiles[key] = self._load(key, load)
+            elif isinstance(found, Future):
+                awaited[key] = found
+            else:
+                tiles[key] = found
+        tiles.update((key, future.result()) for key, future in awaited.items())
+        return tiles
+
+    def discard(self, keys: Iterable[TileKey]) -> None:
+        """Forget tiles that are of no more use, so that new ones are decoded into warm memory."""
+        with self._lock:
+            for key in keys:
+                tile = self._tiles.pop(key, None)
+                self._bytes -= 0 if tile is None else tile.nbytes
+
+    def clear(self) -> None:
+        """Forget all tiles."""
+        with self._lock:
+            self._tiles.clear()
+            self._bytes = 0
+
+    def _find(self, key: TileKey) -> Pixels | Future[Pixels] | None:
+        """The tile, or who loads it; None if that is now the caller."""
+        with self._lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+                return self._tiles[key]
+            if key in self._loading:
+                return self._loading[key]
+            self._loading[key] = Future()
+            return None
+
+    def _load(self, key: TileKey, load: Callable[[TileKey], Pixels]) -> Pixels:
+        try:
+            tile = load(key)
+        except BaseException as err:
+            with self._lock:
+                loading = self._loading.pop(key)
+            loading.set_exception(err)
+            raise
+        with self._lock:
+            self._tiles[key] = tile
+            self._bytes += tile.nbytes
+            while self._bytes > self._max_bytes and self._tiles:
+                self._bytes -= self._tiles.popitem(last=False)[1].nbytes
+            loading = self._loading.pop(key)
+        loading.set_result(tile)
+        return tile
