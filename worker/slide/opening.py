@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from service.contract.failure import FailureCode, SlideError
+from worker.slide.agreement import check_agreement
 from worker.slide.limits import check_size
 from worker.slide.openslide_tiles import READER as OPENSLIDE
 from worker.slide.openslide_tiles import OpenSlideTiles, detect_vendor
@@ -93,7 +94,9 @@ def _describe(
         sha256=hash_slide(path),
         icc_profile=opened.icc_profile,
     )
-    return TiledSlide(info, opened.source)
+    slide = TiledSlide(info, opened.source)
+    check_agreement(slide)
+    return slide
 
 
 def _open_tiff(path: Path) -> _Opened:
