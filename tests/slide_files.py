@@ -95,7 +95,9 @@ def set_tag(path: Path, code: int, value: int, *, item: int = 0, page: int = 0) 
     return overwrite(path, offset + item * size, value.to_bytes(size, "little"))
 
 
-def write_abbreviated(path: Path, pixels: NDArray[np.uint8], tile_px: int = 256) -> Path:
+def write_abbreviated(
+    path: Path, pixels: NDArray[np.uint8], tile_px: int = 256, **options: Any
+) -> Path:
     """One level of JPEG tiles that share their tables in the JPEGTables tag, as scanners write.
 
     Args:
@@ -123,6 +125,7 @@ def write_abbreviated(path: Path, pixels: NDArray[np.uint8], tile_px: int = 256)
         subsampling=(2, 2),
         metadata=None,
         extratags=[(347, 7, len(tables), tables, True)],
+        **options,
     )
     return path
 

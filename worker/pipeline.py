@@ -16,6 +16,7 @@ from service.contract.scan import RegionChoice, ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
 from service.exports.gallery import choose_gallery
 from service.exports.palette import choose_marker
+from worker.appearance import Appearance
 from worker.cells import CellTable, ClassifiedCells
 from worker.cpus import usable_cpus
 from worker.detection import Detection, Detections, detect_leukocytes
@@ -116,7 +117,10 @@ def analyse(
         region = record_region(parameters.region, countable, detections)
         _check_budget("tiles", region.tiles_failed, region.tiles, settings)
     with clock.time(Stage.CLASSIFYING) as on_progress:
-        cells, unread = classify_cells(slide, detections.cells, predictor.classifier, on_progress)
+        cells, appearance = classify_cells(
+            slide, detections.cells, predictor.classifier, on_progress, settings.blurred_above_um
+        )
+        unread = len(detections.cells) - len(cells.edge)
         _check_budget("cells", unread, len(detections.cells), settings)
         region = region.model_copy(update={"cells_unread": unread})
     with clock.time(Stage.REPORTING):
@@ -129,6 +133,7 @@ def analyse(
             classifier=record_classifier(predictor.classifier.card),
             detector=record_detector(predictor.detector.card),
             cells=cells,
+            stain=appearance.compare_stain(predictor.classifier.card),
             timings=clock.seconds,
             versions=record_versions(),
         )
@@ -192,21 +197,25 @@ def classify_cells(
     detections: tuple[Detection, ...],
     classifier: SupportsClassify,
     on_progress: Callable[[int, int], None],
-) -> tuple[ClassifiedCells, int]:
-    """Class probabilities of detected cells, and how many of these could not be read.
+    blurred_above_um: float,
+) -> tuple[ClassifiedCells, Appearance]:
+    """Class probabilities of detected cells, and what their patches look like.
 
-    Cells keep the order of `detections`; those whose patch cannot be decoded are left out.
+    Cells keep the order of `detections`; those whose patch cannot be decoded are left out. A cell
+    whose borders are blurred by more than `blurred_above_um` is out of focus.
     """
     card = classifier.card
     centres = [(cell.x_px, cell.y_px) for cell in detections]
     probabilities = np.zeros((len(centres), len(CODES)), np.float32)
     edge = np.array([cell.edge for cell in detections], np.bool_)
     readable = np.zeros(len(centres), np.bool_)
+    appearance = Appearance(len(centres), card.patch_um / card.patch_px)
     done = 0
     for batch in read_patches(slide, centres, patch_px=card.patch_px, patch_um=card.patch_um):
         rows = list(batch.cells)
         probabilities[rows] = classifier.predict(batch.patches)
         edge[rows] |= np.array(batch.at_slide_edge, np.bool_)
+        appearance.measure(rows, batch.patches, batch.at_slide_edge)
         readable[rows] = True
         done += len(batch.cells) + len(batch.unreadable)
         on_progress(done, len(centres))
@@ -216,8 +225,9 @@ def classify_cells(
         detection_score=np.array([cell.score for cell in detections])[readable],
         probabilities=probabilities[readable],
         edge=edge[readable],
+        out_of_focus=appearance.blur_um[readable] > blurred_above_um,
     )
-    return cells, int((~readable).sum())
+    return cells, appearance
 
 
 def _read_shown(

@@ -8,6 +8,7 @@ from service.contract.report import ClassifierRecord, RegionRecord
 from service.contract.scan import CellGroup, RegionChoice
 from service.contract.settings import AnalysisSettings
 from worker.cells import CellTable
+from worker.stain_distance import StainDistance
 
 
 def assess_quality(
@@ -19,6 +20,7 @@ def assess_quality(
     classifier: ClassifierRecord,
     blasts: CellGroup,
     atypical: CellGroup,
+    stain: StainDistance | None,
     settings: AnalysisSettings,
 ) -> Quality:
     """Everything worth saying about a report's numbers, warnings first.
@@ -30,6 +32,7 @@ def assess_quality(
         region: where cells were counted.
         classifier: which classes and what resolution it knows.
         blasts, atypical: the groupings asked for.
+        stain: of the cells, against the training data; None when not measured.
         settings: where flags are raised.
     """
     limits = settings.quality
@@ -63,9 +66,21 @@ def assess_quality(
             QualityCode.OUT_OF_FOCUS_CELLS,
             blurred,
             limits.out_of_focus_share,
-            "{value} of cells are out of focus (limit {limit}).",
+            "{value} of cells are out of focus (limit {limit}): their borders are blurred by more "
+            f"than {settings.blurred_above_um:g} µm, and the model misnames many such cells. Scan "
+            "the slide again in focus.",
             _percent,
         ),
+        _above(
+            QualityCode.EDGE_CELLS,
+            float(cells.edge.mean()) if len(cells) else None,
+            limits.edge_share,
+            "{value} of cells are cut by the edge of the slide or of the counted region (limit "
+            "{limit}): the region is small or in pieces, and its count depends on where its edge "
+            "happens to lie.",
+            _percent,
+        ),
+        _stain_flag(stain, limits.stain_distance),
         _tiles_flag(region),
         _cells_flag(region),
         _whole_slide_flag(region),
@@ -80,6 +95,7 @@ def assess_quality(
         uncertain_share=_rounded(uncertain),
         out_of_focus_share=_rounded(blurred),
         edge_cells=int(cells.edge.sum()),
+        stain_distance=None if stain is None else _rounded(stain.spreads),
     )
 
 
@@ -182,6 +198,21 @@ def _cells_flag(region: RegionRecord) -> QualityFlag | None:
         Severity.NOTICE,
         f"{cells} found but could not be read at full resolution: in no number of this report.",
         unread,
+    )
+
+
+def _stain_flag(stain: StainDistance | None, limit: float) -> QualityFlag | None:
+    if stain is None or stain.spreads <= limit:
+        return None
+    return _flag(
+        QualityCode.UNUSUAL_STAIN,
+        Severity.WARNING,
+        f"Stain, lamp or scanner are unlike the model's training data: {stain.feature} are at "
+        f"{stain.grey_level:.0f} of 255, in training at {stain.reference_level:.0f}, "
+        f"{stain.spreads:.1f} times the usual spread (limit {limit:g}). Check a sample of the "
+        "labels by eye before trusting a count.",
+        stain.spreads,
+        limit,
     )
 
 

@@ -24,6 +24,7 @@ from worker.cells import CellTable, ClassifiedCells
 from worker.proportion import clopper_pearson, percent_of
 from worker.quality import assess_quality
 from worker.slide.protocol import SlideInfo
+from worker.stain_distance import StainDistance
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Analysis:
         cells: what both found.
         timings: wall time per stage, s.
         versions: what computed it.
+        stain: distance of the cells' colours from the training data; None if not measured.
     """
 
     scan_id: str
@@ -53,6 +55,7 @@ class Analysis:
     cells: ClassifiedCells
     timings: Mapping[Stage, float]
     versions: Versions
+    stain: StainDistance | None = None
 
 
 def build_report(analysis: Analysis, settings: AnalysisSettings) -> tuple[Report, CellTable]:
@@ -113,6 +116,7 @@ def build_report(analysis: Analysis, settings: AnalysisSettings) -> tuple[Report
             classifier=classifier,
             blasts=blasts,
             atypical=atypical,
+            stain=analysis.stain,
             settings=settings,
         ),
         timings={stage: round(seconds, 3) for stage, seconds in analysis.timings.items()},

@@ -18,6 +18,8 @@ class QualityCode(StrEnum):
     CELLS_UNREAD = "cells_unread"
     UNCERTAIN_CELLS = "uncertain_cells"
     OUT_OF_FOCUS_CELLS = "out_of_focus_cells"
+    EDGE_CELLS = "edge_cells"
+    UNUSUAL_STAIN = "unusual_stain"
     WHOLE_SLIDE = "whole_slide"
     UPSAMPLED = "upsampled"
     REGROUPED = "regrouped"
@@ -56,3 +58,9 @@ class Quality(Record):
         "not measured."
     )
     edge_cells: int = Field(ge=0, description="Cells cut by the slide's or the region's edge.")
+    stain_distance: float | None = Field(
+        ge=0,
+        description="How far the cells' colours are from the nearest training source, standard "
+        "deviations over its single cells; null when not measured: fewer than 20 cells, or a model "
+        "without a reference.",
+    )

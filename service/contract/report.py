@@ -20,7 +20,7 @@ from service.contract.quality import Quality
 from service.contract.record import Percent, Record, ScanId, Seconds, Sha256, Share
 from service.contract.scan import ClassSet, RegionChoice, Stage
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
 """Major: a reader must change. Minor: a field was added."""
 
 STATEMENT: Final = "Research use only. Not for diagnostic use."
@@ -167,7 +167,7 @@ class Versions(Record):
 class Report(Record):
     """Everything a scan found, cell by cell lists aside."""
 
-    schema_version: Literal["1.0"] = Field(default=SCHEMA_VERSION, description="Of this structure.")
+    schema_version: Literal["1.1"] = Field(default=SCHEMA_VERSION, description="Of this structure.")
     statement: Literal["Research use only. Not for diagnostic use."] = Field(
         default=STATEMENT, description="Holds for every number here."
     )

@@ -31,6 +31,17 @@ class QualityLimits(Record):
     out_of_focus_share: Share = Field(
         default=0.2, description="More cells out of focus is a warning, share of all cells."
     )
+    edge_share: Share = Field(
+        default=0.2,
+        description="More cells cut by the slide's or the region's edge is a warning, share of all "
+        "cells.",
+    )
+    stain_distance: float = Field(
+        default=3.5,
+        ge=0,
+        description="Colours further from every training source is a warning, standard deviations "
+        "over its single cells.",
+    )
 
 
 class AnalysisSettings(Record):
@@ -45,6 +56,12 @@ class AnalysisSettings(Record):
         default=0.5,
         description="A cell whose most probable class has less than this probability is flagged "
         "`uncertain`.",
+    )
+    blurred_above_um: float = Field(
+        default=0.5,
+        gt=0,
+        description="A cell whose borders are blurred by more than this is flagged `out_of_focus`, "
+        "standard deviation of the blur, µm. A sharp scan has 0.1–0.3.",
     )
     quality: QualityLimits = Field(
         default=QualityLimits(), description="Where quality flags are raised."

@@ -8,17 +8,24 @@ from pydantic import BaseModel
 
 from service.cli import COMMANDS, main
 from service.contract.failure import FailureCode
+from service.contract.quality import QualityCode
 from service.contract.report import Report
 from service.contract.scan import Scan, ScanParameters
 from service.contract.settings import AnalysisSettings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+QUALITY = (ROOT / "docs" / "quality.md").read_text()
 
 
 @pytest.mark.parametrize("code", FailureCode)
 def test_every_failure_code_is_explained(code):
     assert f"`{code}`" in README
+
+
+@pytest.mark.parametrize("code", QualityCode)
+def test_every_quality_flag_is_explained(code):
+    assert f"| `{code}` |" in QUALITY
 
 
 @pytest.mark.parametrize("name", COMMANDS)

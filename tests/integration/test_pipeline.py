@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from models.detector import Detector
 from service.contract.failure import AnalysisError, FailureCode
@@ -12,6 +13,7 @@ from service.contract.scan import RegionChoice, ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
 from tests.builders import ArraySlide
 from tests.networks import ClassifierByDarkness, StandInPredictor
+from tests.smears import paint_field
 from worker.demo import load_truth, write_demo_slide
 from worker.pipeline import analyse, scan_slide
 from worker.slide.geometry import Region
@@ -121,6 +123,18 @@ def test_cancelling_from_progress_ends_the_analysis(demo, predictor):
 
     with pytest.raises(Cancelled):
         run(demo, predictor, on_progress=cancel)
+
+
+def test_cells_of_a_blurred_slide_are_out_of_focus_and_those_of_a_sharp_one_are_not(predictor):
+    pixels, cells = paint_field(1024, 1024, 0.2)
+    sigma_px = 1.0 / 0.2
+    blurred = gaussian_filter(pixels, (sigma_px, sigma_px, 0))
+    for picture, share in ((pixels, 0.0), (blurred, 1.0)):
+        report = analyse_array(ArraySlide(picture, 0.2), predictor).report
+        assert report.n_cells == len(cells)
+        assert report.quality.out_of_focus_share == share
+        codes = {flag.code for flag in report.quality.flags}
+        assert (QualityCode.OUT_OF_FOCUS_CELLS in codes) == (share > 0)
 
 
 def test_an_unreadable_part_is_skipped_and_counted_in_coverage(demo, predictor):

@@ -1,7 +1,12 @@
 """Headers of compressed tiles: checked before decoding, because decoders believe them.
 
 Measured with imagecodecs 2026.3: a 20 kB JPEG tile whose header says 60,000 × 60,000 px takes 30 s
-and 10 GB to decode, and a tile cut in half decodes without an error, its lower part grey.
+and 10 GB to decode; a tile cut in half decodes without an error, its lower part grey; one whose
+header names another coding process decodes to noise, one of grey to a colour picture without
+colour; and every scan of a progressive JPEG passes over all of its picture for ten bytes of file.
+
+Bits flipped inside the coded data are for the decoder to notice (`jpeg`); it does where the code
+breaks down, and otherwise the tile is noise.
 """
 
 from dataclasses import dataclass
@@ -9,8 +14,15 @@ from typing import Final
 
 from worker.slide.geometry import Size
 
+MAX_SCANS: Final = 100
+"""Passes over the picture of one JPEG; encoders make 1, progressive ones about 10."""
+_SAMPLES: Final = 3
+_BITS: Final = 8
 # JPEG: ITU-T T.81, table B.1. Start-of-frame markers, less DHT, JPG and DAC.
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROCESSES: Final = frozenset({0xC0, 0xC1, 0xC2})
+"""Baseline, extended and progressive, Huffman coded; not lossless, hierarchical or arithmetic."""
+_SCAN: Final = b"\xff\xda"
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # JPEG 2000: ITU-T T.800, annex A.5.1. SOC, then SIZ.
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
@@ -18,47 +30,55 @@ _END: Final = b"\xff\xd9"
 
 
 @dataclass(frozen=True, slots=True)
-class JpegFrame:
-    """A JPEG's frame header.
+class Frame:
+    """A codestream's frame header.
 
     Attributes:
         at: where its marker lies, bytes from the start.
         size: px.
-        components: 3 for colour.
+        samples: 3 for colour.
+        bits: of a sample.
+        process: the JPEG marker that names the coding.
     """
 
     at: int
     size: Size
-    components: int
+    samples: int
+    bits: int = _BITS
+    process: int = 0xC0
 
 
 def find_defect(data: bytes, tile: Size) -> str | None:
-    """Why a JPEG or JPEG 2000 codestream cannot be the tile it stands for; None if it can.
+    """Why a JPEG or JPEG 2000 codestream cannot be the colour tile it stands for; None if it can.
 
     Args:
         data: as stored in the file.
         tile: largest size it may have; edge tiles may be smaller.
     """
-    if _SOC_SIZ in data[:256]:
-        size = _jpeg2000_size(data)
-    else:
-        frame = find_frame(data)
-        if frame is not None and frame.components != 3:
-            return f"it has {frame.components} colour components, not 3"
-        size = None if frame is None else frame.size
-    if size is None:
+    frame = _jpeg2000_frame(data) if _SOC_SIZ in data[:256] else find_frame(data)
+    if frame is None:
         return "it has no header"
+    size = frame.size
     if size.width > tile.width or size.height > tile.height or not size.width or not size.height:
         return (
             f"its header says {size.width} × {size.height} px, its place in the file"
             f" {tile.width} × {tile.height} px"
         )
+    if frame.process not in _PROCESSES:
+        return f"its header names coding process {frame.process - 0xC0} of JPEG, slides have 0 to 2"
+    if (frame.samples, frame.bits) != (_SAMPLES, _BITS):
+        return (
+            f"its header says {frame.samples} samples of {frame.bits} bits a px, the slide has"
+            f" {_SAMPLES} of {_BITS}"
+        )
     if _END not in data[-16:]:  # writers may pad a tile by a few bytes
         return "it ends early"
+    if data.count(_SCAN) > MAX_SCANS and _SOC_SIZ not in data[:256]:
+        return f"it has {data.count(_SCAN)} scans, the limit is {MAX_SCANS}"
     return None
 
 
-def find_frame(data: bytes) -> JpegFrame | None:
+def find_frame(data: bytes) -> Frame | None:
     """The frame header of a JPEG; None if there is none."""
     if not data.startswith(b"\xff\xd8"):
         return None
@@ -73,18 +93,19 @@ def find_frame(data: bytes) -> JpegFrame | None:
             at += 2
         elif marker in _SOF:
             size = Size(_uint(data, at + 7, 2), _uint(data, at + 5, 2))
-            return JpegFrame(at, size, data[at + 9])
+            return Frame(at, size, samples=data[at + 9], bits=data[at + 4], process=marker)
         else:
             at += 2 + _uint(data, at + 2, 2)
     return None
 
 
-def _jpeg2000_size(data: bytes) -> Size | None:
+def _jpeg2000_frame(data: bytes) -> Frame | None:
     siz = data.index(_SOC_SIZ) + len(_SOC_SIZ)
-    if siz + 20 > len(data):
+    if siz + 38 > len(data):
         return None
     right, bottom, left, top = (_uint(data, siz + 4 + 4 * i, 4) for i in range(4))
-    return Size(max(0, right - left), max(0, bottom - top))
+    size = Size(max(0, right - left), max(0, bottom - top))
+    return Frame(siz - len(_SOC_SIZ), size, samples=_uint(data, siz + 36, 2))
 
 
 def _uint(data: bytes, at: int, size: int) -> int:

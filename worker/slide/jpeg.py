@@ -40,7 +40,7 @@ def decode_jpeg(
     frame = find_frame(data)
     if frame is None:
         raise ValueError("no frame header")
-    shared = tables[2:-2] if tables else b""
+    shared = tables.rstrip(b"\0")[2:-2] if tables else b""
     colour = _ADOBE_RGB if is_rgb else b""
     stream = data
     if shared or colour:  # the tile's own tables follow the shared ones and win

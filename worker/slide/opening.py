@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from service.contract.failure import FailureCode, SlideError
+from worker.slide.agreement import check_agreement
 from worker.slide.limits import check_size
 from worker.slide.openslide_tiles import READER as OPENSLIDE
 from worker.slide.openslide_tiles import OpenSlideTiles, detect_vendor
@@ -71,7 +72,9 @@ def open_slide(
         opened = _open_tiff(path) if is_tiff(head) else _open_other(path, head)
         try:
             info = _describe(path, opened, um_per_px, max_um_per_px)
-            return TiledSlide(info, opened.source, threads=threads)
+            slide = TiledSlide(info, opened.source, threads=threads)
+            check_agreement(slide)
+            return slide
         except BaseException:
             opened.source.close()
             raise

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.failure import FailureCode, SlideError
-from worker.slide.limits import MAX_TILE_PX
+from worker.slide.limits import MAX_TILE_PX, MAX_TILES
 
 MAX_DIRECTORIES: Final = 1024
 MAX_TAGS: Final = 4096
@@ -73,6 +73,14 @@ def damaged_tiff(how: str) -> SlideError:
     )
 
 
+def _too_many_images() -> SlideError:
+    return SlideError(
+        FailureCode.UNSUPPORTED_FORMAT,
+        f"the TIFF holds more than {MAX_DIRECTORIES} images: a slide is one image with its"
+        " pyramid; export the brightfield plane as a pyramidal TIFF",
+    )
+
+
 class _Walk:
     def __init__(self, stream: IO[bytes], file_bytes: int) -> None:
         self._stream = stream
@@ -101,11 +109,7 @@ class _Walk:
                 self._check_directory(sub_offset)
             visited += 1 + len(sub_offsets)
             if visited > MAX_DIRECTORIES:
-                raise SlideError(
-                    FailureCode.UNSUPPORTED_FORMAT,
-                    f"the TIFF holds more than {MAX_DIRECTORIES} images: a slide is one image with"
-                    " its pyramid; export the brightfield plane as a pyramidal TIFF",
-                )
+                raise _too_many_images()
 
     def _check_directory(self, offset: int) -> tuple[int, list[int]]:
         """Offset of the next directory, 0 after the last, and offsets of the sub-directories."""
@@ -123,16 +127,20 @@ class _Walk:
                 raise damaged_tiff(
                     f"a tile is said to have {width} × {length} px; the limit is {MAX_TILE_PX} px"
                 )
-        sub_offsets = (
-            self._read_values(tags[_SUB_IFDS]).tolist()
-            if _SUB_IFDS in tags and tags[_SUB_IFDS].count <= MAX_DIRECTORIES
-            else []
-        )
+        sub_offsets: list[int] = []
+        if _SUB_IFDS in tags:
+            if tags[_SUB_IFDS].count > MAX_DIRECTORIES:
+                raise _too_many_images()
+            sub_offsets = self._read_values(tags[_SUB_IFDS]).tolist()
         link_bytes = struct.calcsize(f"={self._link}")
         (following,) = self._unpack(self._link, self._read_at(link_at, link_bytes))
         return following, sub_offsets
 
     def _check_extent(self, offsets: _Entry, byte_counts: _Entry) -> None:
+        if offsets.count > MAX_TILES:
+            raise damaged_tiff(
+                f"an image is said to have {offsets.count} tiles; the limit is {MAX_TILES}"
+            )
         starts, sizes = self._read_values(offsets), self._read_values(byte_counts)
         shared = min(len(starts), len(sizes))
         if shared == 0:

@@ -15,7 +15,7 @@ import tifffile
 
 from service.contract.failure import FailureCode, SlideError
 from worker.slide.geometry import Size
-from worker.slide.limits import MAX_TILE_PX, check_size
+from worker.slide.limits import MAX_TILE_PX, check_size, strip_fits
 from worker.slide.pyramid import fits_pyramid
 from worker.slide.resolution import (
     StatedResolution,
@@ -45,8 +45,11 @@ HOSTILE: Final[tuple[type[Exception], ...]] = (
 )
 """What tifffile and imagecodecs raise on hostile files; to be caught around their calls only."""
 
+_TIFFFILE: Final = f"tifffile {tifffile.__version__}"
 JPEG: Final = 7
 JPEG2000: Final = 34712
+_JPEG_START: Final = b"\xff\xd8"
+_JPEG_END: Final = b"\xff\xd9"
 _BOUNDED: Final = frozenset({1, 5, 8, 32773, 32946, 50000})
 """none, LZW, deflate (two codes), PackBits, Zstandard: decoded into a buffer of known size."""
 _RGB: Final = 2
@@ -69,6 +72,7 @@ class TiffImage:
     tile: Size
     is_tiled: bool
     bits: int
+    is_unsigned: bool
     samples: int
     planar: bool
     photometric: int
@@ -125,8 +129,10 @@ def read_layout(path: Path) -> TiffLayout:
             resolution = _read_resolution(page, description, base.size)
             icc_profile = 34675 in page.tags
     except HOSTILE as err:
-        raise damaged_tiff("its directories make no sense") from err
+        raise damaged_tiff(f"its directories make no sense to {_TIFFFILE}") from err
     check_size(base.size)
+    for _, image in images:
+        _check_tables(image)
     levels = [base]
     smaller = (image for _, image in images if image.is_tiled)
     for image in sorted(smaller, key=lambda image: -image.size.width):
@@ -136,21 +142,16 @@ def read_layout(path: Path) -> TiffLayout:
 
 
 def check_plain(layout: TiffLayout) -> None:
-    """Refuse a TIFF that is no vendor's if it is not 8-bit colour or its tile tables do not fit.
+    """Refuse a TIFF that is no vendor's if it is not 8-bit colour.
 
     Raises:
-        SlideError: unsupported_format, stains cannot be judged; slide_unreadable.
+        SlideError: unsupported_format, stains cannot be judged.
     """
-    for image in layout.images:
-        tiles = image.grid.width * image.grid.height * (image.samples if image.planar else 1)
-        if not len(image.offsets) == len(image.byte_counts) == tiles:
-            raise damaged_tiff(
-                f"an image of {image.size.width} × {image.size.height} px needs {tiles} tiles,"
-                f" {len(image.offsets)} are listed"
-            )
     base = layout.base
     if base.bits != 8:
         what = f"{base.bits} bits a sample"
+    elif not base.is_unsigned:
+        what = "samples with a sign"
     elif base.photometric not in {_RGB, _YCBCR}:
         what = _PHOTOMETRIC.get(base.photometric, f"photometric {base.photometric}") + " pixels"
     else:
@@ -170,9 +171,10 @@ def find_obstacle(layout: TiffLayout) -> str | None:
             return "samples that are not interleaved 8-bit RGB"
         if image.compression not in {JPEG, JPEG2000, *_BOUNDED}:
             return f"compression {image.compression}"
-        if image.tile.width * image.tile.height > MAX_TILE_PX:
-            kind = "tiles" if image.is_tiled else "strips"
-            return f"{kind} of {image.tile.width} × {image.tile.height} px"
+        if image.is_tiled and image.tile.width * image.tile.height > MAX_TILE_PX:
+            return f"tiles of {image.tile.width} × {image.tile.height} px"
+        if not (image.is_tiled or strip_fits(image.tile)):
+            return f"strips of {image.tile.width} × {image.tile.height} px"
     return None
 
 
@@ -196,6 +198,7 @@ def _read_image(page: Any) -> TiffImage:
         tile=Size(max(1, tile.width), max(1, tile.height)),
         is_tiled=bool(page.is_tiled),
         bits=int(np.max(page.bitspersample)),
+        is_unsigned=int(page.sampleformat) in {1, 4},  # 4: undefined
         samples=int(page.samplesperpixel),
         planar=int(page.planarconfig) != 1 and int(page.samplesperpixel) > 1,
         photometric=int(page.photometric),
@@ -206,6 +209,25 @@ def _read_image(page: Any) -> TiffImage:
         jpeg_is_rgb=page.compression == JPEG and page.photometric == _RGB and not page.is_jfif,
         decode=page.decode,
     )
+
+
+def _check_tables(image: TiffImage) -> None:
+    """Refuse an image whose size and tile tables contradict each other.
+
+    Any image: damage that makes the largest one small would let another take its place.
+    """
+    size, grid = image.size, image.grid
+    if not (size.width and size.height):
+        raise damaged_tiff(f"an image is said to have {size.width} × {size.height} px")
+    tiles = grid.width * grid.height * (image.samples if image.planar else 1)
+    if not len(image.offsets) == len(image.byte_counts) == tiles:
+        raise damaged_tiff(
+            f"an image of {size.width} × {size.height} px needs {tiles} tiles,"
+            f" {len(image.offsets)} are listed"
+        )
+    tables = image.jpeg_tables
+    if tables and not (tables.startswith(_JPEG_START) and tables.rstrip(b"\0").endswith(_JPEG_END)):
+        raise damaged_tiff(f"the {len(tables)} bytes of its JPEG tables are not whole")
 
 
 def _read_resolution(page: Any, description: str, size: Size) -> StatedResolution | None:

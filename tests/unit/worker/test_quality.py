@@ -16,6 +16,7 @@ from tests.analyses import (
     certain,
     report_of,
 )
+from worker.stain_distance import StainDistance
 
 CLEAN_REGION = REGION.model_copy(update={"tiles_failed": 0, "coverage": 1.0})
 CLEAN_CLASSIFIER = CLASSIFIER.model_copy(
@@ -96,6 +97,27 @@ def test_many_blurred_cells_are_said(blurred: int, is_flagged: bool) -> None:
 def test_focus_that_was_not_measured_is_unknown() -> None:
     report, _ = report_of(replace(ENOUGH, out_of_focus=None), **CLEAN)
     assert report.quality.out_of_focus_share is None
+
+
+@pytest.mark.parametrize(("cut", "is_flagged"), [(40, False), (41, True)])
+def test_many_cells_at_an_edge_are_said(cut: int, is_flagged: bool) -> None:
+    found = flags_of(replace(ENOUGH, edge=np.arange(200) < cut))
+    assert (QualityCode.EDGE_CELLS in found) is is_flagged
+
+
+@pytest.mark.parametrize(("spreads", "is_flagged"), [(3.5, False), (3.51, True)])
+def test_a_stain_unlike_the_training_data_is_said(spreads: float, is_flagged: bool) -> None:
+    stain = StainDistance(spreads, "nuclei in red light", 150.2, 110.4)
+    report, _ = report_of(ENOUGH, **CLEAN, stain=stain)
+    assert (QualityCode.UNUSUAL_STAIN in flags(report)) is is_flagged
+    assert report.quality.stain_distance == spreads
+    for flag in flags(report).values():
+        assert flag.severity is Severity.WARNING
+        assert "nuclei in red light are at 150 of 255, in training at 110" in flag.message
+
+
+def test_a_stain_that_was_not_measured_is_unknown() -> None:
+    assert report_of(ENOUGH, **CLEAN)[0].quality.stain_distance is None
 
 
 def test_counting_the_whole_slide_is_said() -> None:
