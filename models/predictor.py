@@ -29,7 +29,8 @@ class Classifier:
         network: (N, 3, input_px, input_px) → (N, 15) logits.
         card: how to feed it and what its outputs mean.
         device: of the network; CPU by default.
-        batch_size: patches per forward pass; bounds memory.
+        batch_size: patches per forward pass; bounds memory. By default 64, on a CPU 16: there 32
+            took 60 to 190 MB more and were not faster.
     """
 
     def __init__(
@@ -38,11 +39,11 @@ class Classifier:
         card: ClassifierCard,
         *,
         device: torch.device | str = "cpu",
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
         self.card = card
         self.device = torch.device(device)
-        self.batch_size = batch_size
+        self.batch_size = batch_size or (16 if self.device.type == "cpu" else 64)
         self._network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._masked = torch.tensor(
             [code in card.unsupported_classes for code in CODES], device=self.device
