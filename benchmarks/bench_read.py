@@ -1,6 +1,6 @@
 """Reading 29 µm patches: ours against other readers and against bare JPEG decoding.
 
-python -m benchmarks.bench_read [--mm2 2] [--patches 200] [--rounds 7] [--quick]
+python -m benchmarks.bench_read [--mm2 2] [--patches 200] [--rounds 7] [--no-rivals]
 
 All readers read the same centres of the same slide, one after the other in every round. A round
 opens the slide anew, so no reader has a decoded tile when its clock starts; the file is in the
@@ -9,11 +9,13 @@ page cache for all alike. Opening is not timed.
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from time import process_time
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +29,37 @@ from benchmarks.readers import (
     read_ours,
     read_tiffslide,
 )
-from benchmarks.record import describe_run, save_result
+from benchmarks.record import as_measures, describe_run, save_result
+from benchmarks.rival import Rival, running_rivals
 from benchmarks.slides import PATCH_PX, Centres, demo_slide, dense_centres, sparse_centres
 from benchmarks.spread import measure_spread, pair_ratios
 
-OURS = "smearscan, 1 thread"
-OURS_2 = "smearscan, 2 threads"
-RAW = "libjpeg-turbo, each tile once"
-REFERENCE = "OpenSlide"
+OURS: Final = "smearscan, 1 thread"
+OURS_2: Final = "smearscan, 2 threads"
+RAW: Final = "libjpeg-turbo, each tile once"
+REFERENCE: Final = "OpenSlide"
+RIVALS: Final = {"TIAToolbox": "tiatoolbox", "fastslide": "fastslide"}
 
 
-def list_readers() -> dict[str, Reader]:
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A reader: to be timed, to be looked at, and whose CPU time it uses."""
+
+    timed: Reader
+    visible: Reader
+    cpu_clock: Callable[[], float] = process_time
+
+
+def list_contestants(rivals: dict[str, Rival]) -> dict[str, Contestant]:
     """The readers that are there, by name."""
-    readers: dict[str, Reader] = {OURS: read_ours(1)}
+    here: dict[str, Reader] = {OURS: read_ours(1)}
     if HAS_THREADS:
-        readers[OURS_2] = read_ours(2)
-    return readers | {REFERENCE: read_openslide, "TiffSlide": read_tiffslide}
+        here[OURS_2] = read_ours(2)
+    here |= {REFERENCE: read_openslide, "TiffSlide": read_tiffslide}
+    return {name: Contestant(reader, reader) for name, reader in here.items()} | {
+        name: Contestant(rival.prepare, rival.prepare_visible, rival.cpu_s)
+        for name, rival in rivals.items()
+    }
 
 
 def read_all(reader: Reader, path: Path, centres: Centres) -> NDArray[np.uint8]:
@@ -65,73 +82,98 @@ def _drain(reader: Reader, path: Path, centres: Centres) -> Iterator[Work]:
 
 
 def compare_pixels(
-    readers: dict[str, Reader], path: Path, centres: Centres
+    contestants: dict[str, Contestant], path: Path, centres: Centres
 ) -> dict[str, dict[str, float]]:
     """How far each reader's pixels lie from OpenSlide's, 0–255."""
-    reference = read_all(readers[REFERENCE], path, centres)
+    reference = read_all(contestants[REFERENCE].visible, path, centres).astype(np.int16)
     found = {}
-    for name, reader in readers.items():
-        away = np.abs(read_all(reader, path, centres).astype(np.int16) - reference)
+    for name, contestant in contestants.items():
+        away = np.abs(read_all(contestant.visible, path, centres) - reference)
         found[name] = {"max": int(away.max()), "mean": round(float(away.mean()), 4)}
     return found
 
 
-def measure(path: Path, centres: Centres, rounds: int) -> dict[str, Any]:
+def measure(
+    path: Path, centres: Centres, rounds: int, contestants: dict[str, Contestant]
+) -> dict[str, Any]:
     """One list of centres: every reader's seconds and pixels."""
-    readers = list_readers()
-    pixels = compare_pixels(readers, path, centres)
+    pixels = compare_pixels(contestants, path, centres)
     raw = RawTiles(path, centres)
-    cases = [Case(name, partial(_drain, reader, path, centres)) for name, reader in readers.items()]
-    measured = run_rounds([*cases, Case(RAW, raw.prepare)], rounds)
+    cases = [
+        Case(name, partial(_drain, contestant.timed, path, centres), contestant.cpu_clock)
+        for name, contestant in contestants.items()
+    ]
     return {
         "patches": len(centres),
         "tiles": raw.count,
         "tile_px": raw.tile_px,
         "megapixels": raw.megapixels,
         "differs_from_openslide": pixels,
-        "cases": {
-            name: {"wall_s": list(times.wall_s), "cpu_s": list(times.cpu_s)}
-            for name, times in measured.items()
-        },
+        "measured": run_rounds([*cases, Case(RAW, raw.prepare)], rounds),
     }
 
 
 def show(title: str, result: dict[str, Any]) -> None:
     """Print a list's table."""
-    patches, megapixels = result["patches"], result["megapixels"]
-    ours = result["cases"][OURS]["wall_s"]
+    patches, megapixels, measured = result["patches"], result["megapixels"], result["measured"]
+    ours = measured[OURS].wall_s
     print(f"\n{title}: {patches} patches, {result['tiles']} tiles of {result['tile_px']} px")
     print(f"  {'':<30}  ms/patch  patches/s   Mpx/s  cores  off by  its time / ours, paired")
-    for name, times in result["cases"].items():
-        seconds = measure_spread(times["wall_s"]).median
-        cores = sum(times["cpu_s"]) / sum(times["wall_s"])
-        ratio = measure_spread(pair_ratios(times["wall_s"], ours))
+    for name, times in measured.items():
+        seconds = measure_spread(times.wall_s).median
+        ratio = measure_spread(pair_ratios(times.wall_s, ours))
         off = result["differs_from_openslide"].get(name, {}).get("max", "")
         print(
             f"  {name:<30} {1000 * seconds / patches:9.3f} {patches / seconds:10.0f}"
-            f" {megapixels / seconds:7.0f} {cores:6.2f} {off:>7}  {ratio}"
+            f" {megapixels / seconds:7.0f} {times.cores:6.2f} {off:>7}  {ratio}"
         )
+    print(f"  share of the raw limit, its time / ours: {_ratio(measured, RAW, OURS)}")
+    if OURS_2 in measured:
+        print(f"  two threads, one thread's time / theirs: {_ratio(measured, OURS, OURS_2)}")
+
+
+def _ratio(measured: dict[str, Any], one: str, other: str) -> str:
+    return str(measure_spread(pair_ratios(measured[one].wall_s, measured[other].wall_s)))
 
 
 def main() -> None:
     """Measure both lists, print and save them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mm2", type=float, default=2.0)
     parser.add_argument("--patches", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-rivals", action="store_true", help="without TIAToolbox and fastslide")
     options = parser.parse_args()
-    slide = demo_slide(options.mm2, leukocytes=100 * round(options.mm2))
+    slide = demo_slide(options.mm2, leukocytes=round(100 * options.mm2))
     run = describe_run([Path(sys.argv[0]).name, *sys.argv[1:]])
     lists = {
-        "sparse, the slide's own cells": sparse_centres(slide.truth, options.patches),
-        "dense, a cluster": dense_centres(slide.truth, options.patches),
+        "sparse": sparse_centres(slide.truth, options.patches),
+        "dense": dense_centres(slide.truth, options.patches),
     }
-    results = {}
-    for title, centres in lists.items():
-        results[title] = measure(slide.path, centres, options.rounds)
-        show(title, results[title])
-    path = save_result(f"read-{options.mm2:g}mm2", {"run": run, "lists": results})
-    print(f"saved {path}")
+    measures: dict[str, Any] = {}
+    details: dict[str, Any] = {}
+    with nullcontext({}) if options.no_rivals else running_rivals(RIVALS) as rivals:
+        contestants = list_contestants(rivals)
+        for title, centres in lists.items():
+            result = measure(slide.path, centres, options.rounds, contestants)
+            show(title, result)
+            measures |= as_measures(result.pop("measured"), prefix=f"{title}: ")
+            details[title] = result
+    work = {"slide_sha256": slide.sha256, "patches": options.patches, "patch_px": PATCH_PX}
+    yardsticks = {f"{title}: ": f"{title}: {RAW}" for title in lists}
+    saved = save_result(
+        f"read-{options.mm2:g}mm2",
+        {
+            "run": run,
+            "work": work,
+            "measures": measures,
+            "yardsticks": yardsticks,
+            "details": details,
+        },
+    )
+    print(f"\nsaved {saved.relative_to(Path.cwd()) if saved.is_relative_to(Path.cwd()) else saved}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,11 @@ class Measured:
     wall_s: tuple[float, ...]
     cpu_s: tuple[float, ...]
 
+    @property
+    def cores(self) -> float:
+        """How many CPUs it kept busy."""
+        return sum(self.cpu_s) / sum(self.wall_s)
+
 
 def run_rounds(
     cases: Sequence[Case],
