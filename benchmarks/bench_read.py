@@ -159,7 +159,7 @@ def main() -> None:
         for title, centres in lists.items():
             result = measure(slide.path, centres, options.rounds, contestants)
             show(title, result)
-            measures |= as_measures(result.pop("measured"), prefix=f"{title}: ")
+            measures |= as_measures(result.pop("measured"), prefix=f"{title}: ", ours="smearscan")
             details[title] = result
     work = {"slide_sha256": slide.sha256, "patches": options.patches, "patch_px": PATCH_PX}
     yardsticks = {f"{title}: ": f"{title}: {RAW}" for title in lists}
@@ -173,7 +173,7 @@ def main() -> None:
             "details": details,
         },
     )
-    print(f"\nsaved {saved.relative_to(Path.cwd()) if saved.is_relative_to(Path.cwd()) else saved}")
+    print(f"\nsaved {saved.name}")
 
 
 if __name__ == "__main__":

@@ -46,13 +46,22 @@ def describe_run(command: list[str]) -> dict[str, Any]:
     }
 
 
-def as_measures(measured: Mapping[str, Measured], prefix: str = "") -> dict[str, Any]:
-    """Wall seconds of every round, as a result file holds them."""
+def as_measures(
+    measured: Mapping[str, Measured], *, prefix: str = "", ours: str = ""
+) -> dict[str, Any]:
+    """Wall seconds of every round, as a result file holds them.
+
+    Args:
+        measured: by name.
+        prefix: put before every name.
+        ours: how the names begin that a change of smearscan can change; others are references.
+    """
     return {
         prefix + name: {
             "unit": "s",
             "values": [round(value, 6) for value in times.wall_s],
             "cores": round(times.cores, 2),
+            "reference": not name.startswith(ours),
         }
         for name, times in measured.items()
     }

@@ -42,7 +42,11 @@ def prepare_environment() -> Path:
             check=True,
         )
         subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, "-r", REQUIREMENTS], check=True
+            [
+                *(uv, "pip", "install", "--quiet", "--compile-bytecode"),
+                *("--python", python, "-r", REQUIREMENTS),
+            ],
+            check=True,
         )
         stamp.write_text(wanted)
     return python
