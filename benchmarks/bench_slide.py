@@ -134,8 +134,9 @@ def main() -> None:
     first = runs[0]
     print(
         f"\n{options.mm2:g} mm², {first['megapixels']:.0f} Mpx, {first['area_mm2']:.2f} mm²"
-        f" counted, {first['cells']} cells; median of {len(runs)} scans, {run['cpu']}, {run['cpus']} CPUs,"
-        f" patches read on {2 if HAS_THREADS else 1} thread(s), commit {run['commit']}"
+        f" counted, {first['cells']} cells; median of {len(runs)} scans, {run['cpu']},"
+        f" {run['cpus']} CPUs, patches read on {2 if HAS_THREADS else 1} thread(s),"
+        f" commit {run['commit']}"
     )
     for name, measure in measures.items():
         print(f"  {name:<22} {median(measure['values']):9.2f} {measure['unit']}")

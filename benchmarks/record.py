@@ -60,6 +60,7 @@ def as_measures(
         prefix + name: {
             "unit": "s",
             "values": [round(value, 6) for value in times.wall_s],
+            "prepare_s": [round(value, 6) for value in times.prepare_s],
             "cores": round(times.cores, 2),
             "reference": not name.startswith(ours),
         }

@@ -34,6 +34,7 @@ def test_warm_up_rounds_run_and_are_not_counted():
     measured = run_rounds([noting_case("a", log)], 2, warm_up=3)
     assert log.count("a") == 5
     assert len(measured["a"].wall_s) == len(measured["a"].cpu_s) == 2
+    assert len(measured["a"].prepare_s) == 2
 
 
 @pytest.mark.parametrize(("names", "rounds"), [("aa", 1), ("ab", 0)])

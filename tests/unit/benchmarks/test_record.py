@@ -14,7 +14,10 @@ def test_a_run_says_what_was_measured_where_and_with_what():
 
 @pytest.mark.parametrize(("dirty", "name"), [(False, "x-abc.json"), (True, "x-abc-dirty.json")])
 def test_a_result_is_named_by_its_commit_and_read_back(dirty, name, tmp_path):
-    measured = {"ours": Measured((1.0, 2.0), (2.0, 4.0)), "theirs": Measured((1.0,), (1.0,))}
+    measured = {
+        "ours": Measured((1.0, 2.0), (2.0, 4.0), (0.1, 0.1)),
+        "theirs": Measured((1.0,), (1.0,), (0.1,)),
+    }
     result = {
         "run": {"commit": "abc", "dirty": dirty},
         "work": {"area": "2 mm²"},
