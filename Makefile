@@ -7,7 +7,7 @@ DEMO := demo
 export MALLOC_MMAP_THRESHOLD_ := 1000000000
 export MALLOC_TRIM_THRESHOLD_ := 1000000000
 
-.PHONY: setup setup-dev demo test lint check bench lock clean
+.PHONY: setup setup-dev demo test lint check bench bench-large lock clean
 
 setup: .venv/worker.stamp        ## install what a scan needs
 setup-dev: .venv/dev.stamp       ## and what training, tests and checks need
@@ -42,8 +42,13 @@ lint: setup-dev                  ## style, types, import rules
 
 check: lint test                 ## what CI runs
 
-bench: setup-dev                 ## print and store the benchmarks of this machine
+bench: setup-dev                 ## print and store the benchmarks of this machine, beside other readers
+	$(BIN)/python -m benchmarks.bench_read
+	$(BIN)/python -m benchmarks.bench_detect
 	$(BIN)/python -m benchmarks.bench_slide
+
+bench-large: setup-dev           ## the same scan on 20 mm² (3.8 Gpx, rendered once: 412 MB)
+	$(BIN)/python -m benchmarks.bench_slide --mm2 20
 
 lock: .venv/bin/uv               ## pin all dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,0 +1,1 @@
+"""What runs in the rivals' own environment; nothing here is imported by smearscan."""
