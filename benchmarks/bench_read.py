@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Case, Work, run_rounds
 from benchmarks.readers import (
-    HAS_THREADS,
     RawTiles,
     Reader,
     read_openslide,
@@ -52,10 +51,12 @@ class Contestant:
 
 def list_contestants(rivals: dict[str, Rival]) -> dict[str, Contestant]:
     """The readers that are there, by name."""
-    here: dict[str, Reader] = {OURS: read_ours(1)}
-    if HAS_THREADS:
-        here[OURS_2] = read_ours(2)
-    here |= {REFERENCE: read_openslide, "TiffSlide": read_tiffslide}
+    here: dict[str, Reader] = {
+        OURS: read_ours(1),
+        OURS_2: read_ours(2),
+        REFERENCE: read_openslide,
+        "TiffSlide": read_tiffslide,
+    }
     return {name: Contestant(reader, reader) for name, reader in here.items()} | {
         name: Contestant(rival.prepare, rival.prepare_visible, rival.cpu_s)
         for name, rival in rivals.items()
@@ -132,8 +133,7 @@ def show(title: str, result: dict[str, Any]) -> None:
             f" {measure_spread(times.prepare_s).median:7.3f} {off:>7}  {ratio}"
         )
     print(f"  share of the raw limit, its time / ours: {_ratio(measured, RAW, OURS)}")
-    if OURS_2 in measured:
-        print(f"  two threads, one thread's time / theirs: {_ratio(measured, OURS, OURS_2)}")
+    print(f"  two threads, one thread's time / theirs: {_ratio(measured, OURS, OURS_2)}")
 
 
 def _ratio(measured: dict[str, Any], one: str, other: str) -> str:

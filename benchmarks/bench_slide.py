@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.harness import Case, Work, run_rounds
-from benchmarks.readers import HAS_THREADS, read_ours
+from benchmarks.readers import read_ours
 from benchmarks.record import describe_run, save_result
 from benchmarks.slides import Centres, demo_slide
 
@@ -135,7 +135,7 @@ def main() -> None:
     print(
         f"\n{options.mm2:g} mm², {first['megapixels']:.0f} Mpx, {first['area_mm2']:.2f} mm²"
         f" counted, {first['cells']} cells; median of {len(runs)} scans, {run['cpu']},"
-        f" {run['cpus']} CPUs, patches read on {2 if HAS_THREADS else 1} thread(s),"
+        f" {run['cpus']} CPUs, patches read on 2 threads,"
         f" commit {run['commit']}"
     )
     for name, measure in measures.items():

@@ -4,12 +4,10 @@ Each gives the same patches for the same centres, a patch at a time, so that wha
 reading and not the room for the result.
 """
 
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
 
 import imagecodecs
 import numpy as np
@@ -27,21 +25,16 @@ Read = Callable[[], Iterator[tuple[int, NDArray[np.uint8]]]]
 Reader = Callable[[Path, Centres], AbstractContextManager[Read]]
 """Opens a slide for one round of reading."""
 
-HAS_THREADS: Final = "threads" in inspect.signature(read_patches).parameters
-
 
 def read_ours(threads: int) -> Reader:
     """smearscan's own path, as the pipeline takes it."""
-    chosen: dict[str, Any] = {"threads": threads} if HAS_THREADS else {}
 
     @contextmanager
     def opened(path: Path, centres: Centres) -> Iterator[Read]:
-        with open_slide(path) as slide:
+        with open_slide(path, threads=threads) as slide:
 
             def read() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-                for batch in read_patches(
-                    slide, centres, patch_px=PATCH_PX, patch_um=PATCH_UM, **chosen
-                ):
+                for batch in read_patches(slide, centres, patch_px=PATCH_PX, patch_um=PATCH_UM):
                     yield from zip(batch.cells, batch.patches, strict=True)
 
             yield read
