@@ -37,18 +37,18 @@ def decode_jpeg(
     Raises:
         ValueError: the data are damaged; also where libjpeg by itself would go on with grey.
     """
-    frame = find_frame(data)
-    if frame is None:
-        raise ValueError("no frame header")
-    shared = tables.rstrip(b"\0")[2:-2] if tables else b""
-    colour = _ADOBE_RGB if is_rgb else b""
-    stream = data
-    if shared or colour:  # the tile's own tables follow the shared ones and win
-        stream = b"".join((data[:2], shared, data[2 : frame.at], colour, data[frame.at :]))
-    scale: dict[str, Any] = {}
-    if reduction > 1:
-        height, width = -(-frame.size.height // reduction), -(-frame.size.width // reduction)
-        scale = {"min_height": height, "min_width": width, "min_factor": reduction}
+    stream, scale = data, dict[str, Any]()
+    if tables or is_rgb or reduction > 1:
+        frame = find_frame(data)
+        if frame is None:
+            raise ValueError("no frame header")
+        shared = tables.rstrip(b"\0")[2:-2] if tables else b""
+        colour = _ADOBE_RGB if is_rgb else b""
+        if shared or colour:  # the tile's own tables follow the shared ones and win
+            stream = b"".join((data[:2], shared, data[2 : frame.at], colour, data[frame.at :]))
+        if reduction > 1:
+            height, width = -(-frame.size.height // reduction), -(-frame.size.width // reduction)
+            scale = {"min_height": height, "min_width": width, "min_factor": reduction}
     try:
         pixels = simplejpeg.decode_jpeg(stream, "RGB", **scale)
     except ValueError as err:
