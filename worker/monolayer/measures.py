@@ -27,6 +27,13 @@ LAYERS_SINGLE: Final = (0.6, 1.0)
 """Cell layers up to which a tile is thin, and from which it is thick. The densest tile of the
 countable mosaics has 0.60, the median one 0.30."""
 
+PALEST: Final = 0.1
+"""Share of a tile that is gap between cells wherever there is something to count."""
+
+MAX_HAZE: Final = 0.15
+"""Layers that uneven light can feign: where the lamp falls off by 5 %, glass is as dense as a tenth
+of a red cell of usual stain. More than this is taken for cells."""
+
 OVERLAP_SINGLE: Final = (0.25, 0.65)
 """Overlap up to which cells lie side by side, and from which they lie in stacks. Cells strewn
 without regard to each other reach 0.27 at 0.6 layers; the countable mosaics 0.15 at most."""
@@ -72,6 +79,8 @@ class Measures:
         leukocytes: share of the area that is nucleus or dark cytoplasm of a leukocyte.
         blur_um: standard deviation of the blur of the borders between cells and gaps,
             micrometres; NaN without borders.
+        haze: of `layers`, what even the tile's palest parts have: the lamp falls off, the glass
+            is not clean. Left out when asking whether there is something to count.
     """
 
     layers: float
@@ -79,6 +88,7 @@ class Measures:
     overlap: float
     leukocytes: float
     blur_um: float
+    haze: float = 0.0
 
     @property
     def score(self) -> float:
@@ -94,7 +104,7 @@ class Measures:
     def _grades(self) -> dict[Verdict, float]:
         single = min(_fall(self.layers, LAYERS_SINGLE), _fall(self.overlap, OVERLAP_SINGLE))
         return {
-            Verdict.GLASS: 1 - _fall(max(self.layers, self.coverage), LAYERS_PRESENT),
+            Verdict.GLASS: 1 - _fall(max(self.layers - self.haze, self.coverage), LAYERS_PRESENT),
             Verdict.THICK: single,
             Verdict.OUT_OF_FOCUS: _fall(self.blur_um, BLUR_SHARP_UM),
         }
@@ -123,6 +133,7 @@ def measure_tile(rgb: NDArray[np.uint8], stain: Stain) -> Measures:
         overlap=stacked / max(1, erythrocytes),
         leukocytes=1 - np.count_nonzero(other) / cell.size,
         blur_um=measure_blur_um(rgb[..., 1], np.minimum(layers[1], np.float32(DOUBLE))),
+        haze=_measure_haze(rgb[..., 1], layers[1]),
     )
 
 
@@ -144,6 +155,19 @@ def find_bare(rgb: NDArray[np.uint8], stain: Stain, edge_px: int) -> NDArray[np.
     count = squares.reshape(rows, edge_px, cols, edge_px).sum(axis=(1, 3))
     bare: NDArray[np.bool_] = count < BARE * edge_px**2
     return bare
+
+
+def _measure_haze(green: NDArray[np.uint8], layers: NDArray[np.float32]) -> float:
+    """Layers of the palest tenth's darkest px, if they can be uneven light, else none.
+
+    Args:
+        green: shape (height, width).
+        layers: of each value, shape (256,), falling or level.
+    """
+    brightest_first = np.bincount(green.ravel(), minlength=256)[::-1].cumsum()
+    value = 255 - int(np.searchsorted(brightest_first, PALEST * green.size))
+    haze = float(layers[value])
+    return haze if haze <= MAX_HAZE else 0.0
 
 
 def _layers_table(stain: Stain) -> NDArray[np.float32]:

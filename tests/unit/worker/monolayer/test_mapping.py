@@ -97,6 +97,31 @@ def test_a_blurred_part_is_excluded_whether_small_or_large(
     assert (verdicts[:, blurred_tiles:] == Verdict.MONOLAYER).all()
 
 
+@pytest.mark.parametrize("sigma_um", [2.0, 4.0])
+def test_sparse_cells_far_out_of_focus_are_told_from_glass(sigma_um: float) -> None:
+    sparse = lay_cells(SHAPE, UM_PER_PX, spacing_um=16.0)
+    sparse[:, 2 * TILE_PX :] = 0
+    picture = expose(sparse)
+    picture[:, : 2 * TILE_PX] = blur(picture[:, : 2 * TILE_PX], sigma_um)
+    with pytest.raises(AnalysisError) as caught:
+        map_picture(picture)
+    assert "50 % out of focus, 50 % glass" in caught.value.message
+
+
+@pytest.mark.parametrize("falloff", [0.0, 0.05, 0.07])
+def test_glass_where_the_lamp_falls_off_is_glass(
+    single: NDArray[np.float32], falloff: float
+) -> None:
+    cells = single.copy()
+    cells[:, 2 * TILE_PX :] = 0
+    picture = expose(cells)
+    edge = picture[:, -TILE_PX:]
+    edge[:] = np.rint(edge * (1 - falloff))
+    verdicts = map_picture(picture).tiles["verdict"]
+    assert (verdicts[:, 2:] == Verdict.GLASS).all()
+    assert (verdicts[:, :2] == Verdict.MONOLAYER).all()
+
+
 def test_a_scratch_is_cut_out_of_the_tiles_it_crosses(single: NDArray[np.float32]) -> None:
     top, bottom = 250, 415
     scratched = single.copy()
