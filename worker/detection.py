@@ -44,7 +44,7 @@ class SupportsDetect(Protocol):
         """Scale, margin, stride and least distance."""
 
     def detect(
-        self, fields: NDArray[np.uint8], background: NDArray[np.floating]
+        self, fields: NDArray[np.uint8], background: NDArray[np.floating], red_cell: float
     ) -> list[list[Peak]]:
         """As `models.detector.Detector.detect`."""
 
@@ -151,6 +151,7 @@ def detect_leukocytes(
     detector: SupportsDetect,
     *,
     background: NDArray[np.floating],
+    red_cell: float,
     core_px: int = CORE_PX,
     grid_shift: tuple[int, int] = (0, 0),
     on_progress: Callable[[int, int], None] | None = None,
@@ -162,6 +163,7 @@ def detect_leukocytes(
         region: cells with their centre outside it are dropped.
         detector: its scale, margin and stride decide the tiles.
         background: RGB of the slide's glass, shape (3,), one for the whole slide.
+        red_cell: green density of the slide's red cells, natural log, one for the whole slide.
         core_px: edge of a tile's core at the detector's scale, a multiple of its stride.
         grid_shift: (x, y) of the tile grid at the detector's scale, multiples of its stride. Cells
             do not depend on it; it is there to be tested.
@@ -198,7 +200,8 @@ def detect_leukocytes(
                 parts += [q for q in quarters if region.intersects(q.core_l0(l0_per_px))]
                 unread += [] if quarters else [part.core_l0(l0_per_px)]
                 continue
-            found += _place_peaks(part, detector.detect(pixels[None], background)[0], card)
+            (peaks,) = detector.detect(pixels[None], background, red_cell)
+            found += _place_peaks(part, peaks, card)
         tiles_failed += len(unread) > lost
         if on_progress is not None:
             on_progress(done, len(tiles))

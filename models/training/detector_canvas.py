@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.density import optical_density
+from models.density import relative_density
 from models.nets.heatmap import MEAN_DIAMETER_UM, OUTPUT_STRIDE
+from models.training.detector_black import draw_black
 from models.training.detector_fields import CellRecord, FieldRecord
 from models.training.detector_pieces import (
     Piece,
     cut_piece,
+    darken_cells,
     lay_over_itself,
     mirror_piece,
     paste_cells,
     strew_specks,
 )
 from models.training.detector_sprites import ImageStore, SourceImage
-from models.training.detector_stain import StainJitter, expose, jitter_optics, jitter_stain
+from models.training.detector_stain import Density, StainJitter, expose, jitter_optics, jitter_stain
 
 SHARES: Final = {
     "bccd": 0.13, "bcd": 0.13, "raabin": 0.14, "pig": 0.18, "chula": 0.18,
@@ -41,6 +43,11 @@ PASTE_CHANCE_ELSEWHERE: Final = 0.2
 OVERLAP_CHANCE: Final = 0.2
 """Of laying a leukocyte-free piece over itself, shifted: red cells that overlap."""
 SPECK_CHANCE: Final = 0.5
+DARK_CHANCE: Final = 0.3
+"""Of a piece with some red cells darker than the rest."""
+RED_CELL_DENSITIES: Final = (0.12, 0.75)
+"""Range of a red cell's green density that canvases are photographed at."""
+MIN_RED_CELL_PX: Final = 30
 HEAT_SIGMA: Final = 0.13
 """Width of the target heat, in cell diameters."""
 
@@ -96,24 +103,32 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
             for x0, x1 in _cuts(size, rng):
                 piece = self._piece(y1 - y0, x1 - x0, rng)
                 if not one_slide:
-                    piece.density = jitter_stain(piece.density, self._jitter, rng)
+                    piece.density = self._restain(piece.density, rng)
                 canvas.density[y0:y1, x0:x1] = piece.density
                 canvas.ignored[y0:y1, x0:x1] = piece.ignored
                 canvas.labels = np.vstack([canvas.labels, piece.labels + np.array([x0, y0, 0, 0])])
         if rng.random() < SPECK_CHANCE:
             strew_specks(canvas.density, self._um_per_px, rng)
         if one_slide:
-            canvas.density = jitter_stain(canvas.density, self._jitter, rng)
-        rgb, glass = expose(jitter_optics(canvas.density, rng), rng)
+            canvas.density = self._restain(canvas.density, rng)
+        red_cell = float(np.exp(rng.uniform(*np.log(RED_CELL_DENSITIES))))
+        shade = draw_black(size, size, self._um_per_px, rng)
+        rgb, glass = expose(jitter_optics(canvas.density * np.float32(red_cell), rng), shade, rng)
+        if shade is not None:
+            hide_cells(canvas, shade > 0.5, self._um_per_px)
         target = draw_target(canvas.labels, canvas.ignored, self._um_per_px)
-        return torch.from_numpy(optical_density(rgb, glass)), torch.from_numpy(target)
+        taken_for = red_cell * float(np.exp(rng.normal(0.0, self._jitter.red_cell)))
+        return torch.from_numpy(relative_density(rgb, glass, taken_for)), torch.from_numpy(target)
+
+    def _restain(self, density: NDArray[np.float32], rng: np.random.Generator) -> Density:
+        return jitter_stain(density, typical_red_cell(density), self._jitter, rng)
 
     def _piece(self, height: int, width: int, rng: np.random.Generator) -> Piece:
         wide = max(height, width) * self._um_per_px > WIDE_UM
         sources = [s for s in self._records if s in WIDE_SOURCES] if wide else []
         sources = sources or list(self._records)
         shares = np.array([SHARES.get(source, 0.1) for source in sources])
-        um_per_px = self._um_per_px * float(np.exp(np.clip(rng.normal(0.0, 0.12), -0.3, 0.3)))
+        um_per_px = self._um_per_px * float(np.exp(np.clip(rng.normal(0.0, 0.15), -0.3, 0.3)))
         source, image = "", None
         while image is None:
             source = sources[int(rng.choice(len(sources), p=shares / shares.sum()))]
@@ -121,6 +136,8 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
         piece = cut_piece(image, height, width, um_per_px, self._um_per_px, rng)
         if not len(image.boxes) and rng.random() < OVERLAP_CHANCE:
             lay_over_itself(piece, rng)
+        if rng.random() < DARK_CHANCE:
+            darken_cells(piece, self._um_per_px, rng)
         mirror_piece(piece, rng)
         if self._cells and rng.random() < PASTE_CHANCE.get(source, PASTE_CHANCE_ELSEWHERE):
             paste_cells(piece, self._crops(rng), um_per_px, self._um_per_px, rng)
@@ -132,6 +149,26 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
             image = self._store.load(_pick(self._cells, rng))
             if image is not None:
                 yield image
+
+
+def typical_red_cell(density: NDArray[np.float32]) -> Density:
+    """Colour of what has about a red cell's green density, shape (3,); grey where nothing has."""
+    green = density[..., 1]
+    like = density[(green > 0.7) & (green < 1.4)]
+    return np.median(like, axis=0) if len(like) >= MIN_RED_CELL_PX else np.ones(3, np.float32)
+
+
+def hide_cells(canvas: Piece, hidden: NDArray[np.bool_], um_per_px: float) -> None:
+    """Take away the labels whose centre is hidden, in place; no loss is counted at their rest."""
+    height, width = hidden.shape
+    rows = np.clip(canvas.labels[:, 1].astype(int), 0, height - 1)
+    cols = np.clip(canvas.labels[:, 0].astype(int), 0, width - 1)
+    gone = hidden[rows, cols]
+    for x, y, diameter_um, _ in canvas.labels[gone]:
+        reach = 0.5 * diameter_um / um_per_px
+        part = np.s_[max(0, int(y - reach)) : int(y + reach) + 1, max(0, int(x - reach)) : int(x + reach) + 1]
+        canvas.ignored[part] |= ~hidden[part]
+    canvas.labels = canvas.labels[~gone]
 
 
 def draw_target(
@@ -155,7 +192,8 @@ def draw_target(
     for x, y, diameter_um, known in labels:
         u, v = x / k - 0.5, y / k - 0.5
         sigma = max(1.0, HEAT_SIGMA * diameter_um / um_per_px / k)
-        heat = np.exp(-((at_x - u) ** 2 + (at_y - v) ** 2) / (2 * sigma * sigma))
+        narrow = -0.5 / (sigma * sigma)
+        heat = np.exp(narrow * (at_y - v) ** 2) * np.exp(narrow * (at_x - u) ** 2)
         np.maximum(target[0], heat, out=target[0])
         row, col = min(max(round(v), 0), rows - 1), min(max(round(u), 0), cols - 1)
         target[0, row, col] = target[1, row, col] = 1.0

@@ -55,7 +55,10 @@ def describe_detector(
         margin_px=margin_px(UM_PER_PX, MIN_DISTANCE_UM),
         threshold=THRESHOLD,
         min_distance_um=MIN_DISTANCE_UM,
-        normalisation="natural-log optical density relative to the slide's glass, cut to 0-3",
+        normalisation=(
+            "optical density relative to the slide's glass, over the green density of the slide's "
+            "red cells, cut to 0-6"
+        ),
         training_data=tuple(LICENCES.get(source, source) for source in sources),
         evaluation={},
         sha256="",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.density import density_table
+from models.red_cell import estimate_red_cell
 from worker.monolayer.focus import measure_blur_um
 from worker.monolayer.grid import UM_PER_PX
 from worker.monolayer.single_cells import find_single_cells
@@ -40,11 +41,14 @@ class Stain:
         density: of one red cell in green light, where haemoglobin and eosin absorb; natural log.
         tint: density in red less that in blue light, over that in green, of a red cell. Nuclei
             have far more: the azure dyes absorb red and pass blue, haemoglobin the reverse.
+        red_cell: the detector's unit: `density` where red cells lie alone, else what all that is
+            stained suggests.
     """
 
     background: NDArray[np.float32]
     density: float
     tint: float
+    red_cell: float
 
 
 def estimate_stain(samples: Sequence[NDArray[np.uint8]]) -> Stain:
@@ -68,5 +72,6 @@ def estimate_stain(samples: Sequence[NDArray[np.uint8]]) -> Stain:
             red, density, blue = (
                 float(np.median(np.take(table[i], pixels[:, i]))) for i in range(3)
             )
-            return Stain(background, density, (red - blue) / density)
-    return Stain(background, PRIOR_DENSITY, 0.0)
+            return Stain(background, density, (red - blue) / density, density)
+    pooled = np.concatenate([rgb.reshape(-1, 3) for rgb in samples])
+    return Stain(background, PRIOR_DENSITY, 0.0, estimate_red_cell(pooled, background))

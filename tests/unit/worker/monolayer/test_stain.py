@@ -40,7 +40,16 @@ def test_thick_samples_do_not_pass_for_one_layer_beside_a_thin_one() -> None:
 
 def test_without_cells_the_density_is_the_prior() -> None:
     glass = expose(np.zeros(TILE, np.float32))
-    assert estimate_stain([glass]).density == PRIOR_DENSITY
+    found = estimate_stain([glass])
+    assert found.density == found.red_cell == PRIOR_DENSITY
+
+
+def test_where_no_cell_lies_alone_the_detector_s_unit_is_what_most_of_the_stained_area_has() -> None:
+    touching = np.zeros(TILE, np.float32)
+    touching[:, 40:] = 1.0
+    found = estimate_stain([expose(touching, stain=1.3)])
+    assert found.density == PRIOR_DENSITY
+    assert found.red_cell == pytest.approx(1.3 * RED_CELL[1], rel=0.05)
 
 
 def test_only_cells_that_touch_nothing_are_single() -> None:
