@@ -47,20 +47,20 @@ def optical_density(
 
 
 def relative_density(
-    rgb: NDArray[np.uint8], background: NDArray[np.floating], red_cell: float
+    rgb: NDArray[np.uint8], background: NDArray[np.floating], red_cell: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Pixels as optical density in units of a red cell, channels first.
+    """Pixels as optical density in units of a red cell, each channel on its own, channels first.
 
     Args:
         rgb: shape (..., height, width, 3), 0–255.
         background: RGB of the glass, shape (3,), 0–255.
-        red_cell: green density of the slide's red cells, natural log, above 0.
+        red_cell: density of the slide's red cells, shape (3,), natural log, above 0.
 
     Returns:
-        Shape (..., 3, height, width), 0 (glass) to MAX_RELATIVE; a red cell has 1 in green.
+        Shape (..., 3, height, width), 0 (glass) to MAX_RELATIVE; a red cell is (1, 1, 1).
     """
-    table = np.minimum(density_table(background) / np.float32(red_cell), MAX_RELATIVE)
-    return _look_up(rgb, table.astype(np.float32))
+    table = density_table(background) / np.asarray(red_cell, np.float64)[:, None]
+    return _look_up(rgb, np.minimum(table, MAX_RELATIVE).astype(np.float32))
 
 
 def _look_up(rgb: NDArray[np.uint8], table: NDArray[np.float32]) -> NDArray[np.float32]:

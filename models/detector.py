@@ -110,14 +110,17 @@ class Detector:
         return cls(card, network, device=device)
 
     def detect(
-        self, fields: NDArray[np.uint8], background: NDArray[np.floating], red_cell: float
+        self,
+        fields: NDArray[np.uint8],
+        background: NDArray[np.floating],
+        red_cell: NDArray[np.floating],
     ) -> list[list[Peak]]:
         """Leukocytes of fields of one slide.
 
         Args:
             fields: RGB at `card.um_per_px`, shape (N, height, width, 3), 0–255. N may be 0.
             background: RGB of the slide's glass, shape (3,), as `estimate_background` gives it.
-            red_cell: green density of the slide's red cells, as `estimate_red_cell` gives it.
+            red_cell: density of the slide's red cells, shape (3,), as `estimate_red_cell` gives it.
 
         Returns:
             For each field its peaks, sorted by y, then x. Peaks within `card.margin_px` of the
@@ -125,7 +128,7 @@ class Detector:
 
         Raises:
             PatchShapeError: fields are not RGB bytes, the background is not one colour, or the
-                red cell's density is not above 0.
+                red cell's density is not three numbers above 0.
         """
         if fields.ndim != 4 or fields.shape[3] != 3 or fields.dtype != np.uint8:
             raise PatchShapeError(
@@ -134,8 +137,8 @@ class Detector:
             )
         if np.shape(background) != (3,):
             raise PatchShapeError(f"a background of shape {np.shape(background)}; want (3,)")
-        if not red_cell > 0.0:
-            raise PatchShapeError(f"a red cell of density {red_cell}; want more than 0")
+        if np.shape(red_cell) != (3,) or not (np.asarray(red_cell) > 0.0).all():
+            raise PatchShapeError(f"a red cell of density {red_cell}; want three above 0")
         if 0 in fields.shape:
             return [[] for _ in fields]
         density = torch.from_numpy(relative_density(fields, background, red_cell))

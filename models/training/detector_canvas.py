@@ -27,7 +27,7 @@ from models.training.detector_pieces import (
     strew_specks,
 )
 from models.training.detector_sprites import ImageStore, SourceImage
-from models.training.detector_stain import Density, StainJitter, expose, jitter_optics, jitter_stain
+from models.training.detector_stain import StainJitter, expose, jitter_optics, jitter_stain
 
 SHARES: Final = {
     "bccd": 0.13, "bcd": 0.13, "raabin": 0.14, "pig": 0.18, "chula": 0.18,
@@ -45,9 +45,11 @@ OVERLAP_CHANCE: Final = 0.2
 SPECK_CHANCE: Final = 0.5
 DARK_CHANCE: Final = 0.3
 """Of a piece with some red cells darker than the rest."""
-RED_CELL_DENSITIES: Final = (0.12, 0.75)
-"""Range of a red cell's green density that canvases are photographed at."""
-MIN_RED_CELL_PX: Final = 30
+RED_CELLS: Final = np.array([[0.2, 1.0, 0.2], [0.9, 1.0, 1.0]])
+"""Lowest and highest red and blue density of a red cell over its green one; canvases are
+photographed at any."""
+GREEN_DENSITIES: Final = (0.12, 0.75)
+"""The same of its green density, natural log."""
 HEAT_SIGMA: Final = 0.13
 """Width of the target heat, in cell diameters."""
 
@@ -103,25 +105,25 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
             for x0, x1 in _cuts(size, rng):
                 piece = self._piece(y1 - y0, x1 - x0, rng)
                 if not one_slide:
-                    piece.density = self._restain(piece.density, rng)
+                    piece.density = jitter_stain(piece.density, self._jitter, rng)
                 canvas.density[y0:y1, x0:x1] = piece.density
                 canvas.ignored[y0:y1, x0:x1] = piece.ignored
                 canvas.labels = np.vstack([canvas.labels, piece.labels + np.array([x0, y0, 0, 0])])
         if rng.random() < SPECK_CHANCE:
             strew_specks(canvas.density, self._um_per_px, rng)
         if one_slide:
-            canvas.density = self._restain(canvas.density, rng)
-        red_cell = float(np.exp(rng.uniform(*np.log(RED_CELL_DENSITIES))))
+            canvas.density = jitter_stain(canvas.density, self._jitter, rng)
+        red_cell = np.exp(rng.uniform(*np.log(GREEN_DENSITIES))) * rng.uniform(*RED_CELLS)
         shade = draw_black(size, size, self._um_per_px, rng)
-        rgb, glass = expose(jitter_optics(canvas.density * np.float32(red_cell), rng), shade, rng)
+        rgb, glass = expose(
+            jitter_optics(canvas.density * red_cell.astype(np.float32), rng), shade, rng
+        )
         if shade is not None:
             hide_cells(canvas, shade > 0.5, self._um_per_px)
         target = draw_target(canvas.labels, canvas.ignored, self._um_per_px)
-        taken_for = red_cell * float(np.exp(rng.normal(0.0, self._jitter.red_cell)))
+        error = rng.normal(0.0, self._jitter.red_cell) + rng.normal(0.0, self._jitter.channel, 3)
+        taken_for = red_cell * np.exp(error)
         return torch.from_numpy(relative_density(rgb, glass, taken_for)), torch.from_numpy(target)
-
-    def _restain(self, density: NDArray[np.float32], rng: np.random.Generator) -> Density:
-        return jitter_stain(density, typical_red_cell(density), self._jitter, rng)
 
     def _piece(self, height: int, width: int, rng: np.random.Generator) -> Piece:
         wide = max(height, width) * self._um_per_px > WIDE_UM
@@ -151,13 +153,6 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
                 yield image
 
 
-def typical_red_cell(density: NDArray[np.float32]) -> Density:
-    """Colour of what has about a red cell's green density, shape (3,); grey where nothing has."""
-    green = density[..., 1]
-    like = density[(green > 0.7) & (green < 1.4)]
-    return np.median(like, axis=0) if len(like) >= MIN_RED_CELL_PX else np.ones(3, np.float32)
-
-
 def hide_cells(canvas: Piece, hidden: NDArray[np.bool_], um_per_px: float) -> None:
     """Take away the labels whose centre is hidden, in place; no loss is counted at their rest."""
     height, width = hidden.shape
@@ -166,7 +161,9 @@ def hide_cells(canvas: Piece, hidden: NDArray[np.bool_], um_per_px: float) -> No
     gone = hidden[rows, cols]
     for x, y, diameter_um, _ in canvas.labels[gone]:
         reach = 0.5 * diameter_um / um_per_px
-        part = np.s_[max(0, int(y - reach)) : int(y + reach) + 1, max(0, int(x - reach)) : int(x + reach) + 1]
+        part = np.s_[
+            max(0, int(y - reach)) : int(y + reach) + 1, max(0, int(x - reach)) : int(x + reach) + 1
+        ]
         canvas.ignored[part] |= ~hidden[part]
     canvas.labels = canvas.labels[~gone]
 

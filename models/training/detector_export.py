@@ -56,8 +56,8 @@ def describe_detector(
         threshold=THRESHOLD,
         min_distance_um=MIN_DISTANCE_UM,
         normalisation=(
-            "optical density relative to the slide's glass, over the green density of the slide's "
-            "red cells, cut to 0-6"
+            "optical density relative to the slide's glass, each channel over the density of the "
+            "slide's red cells, cut to 0-6"
         ),
         training_data=tuple(LICENCES.get(source, source) for source in sources),
         evaluation={},

@@ -36,7 +36,7 @@ TRIES: Final = 6
 class Piece:
     """Part of a canvas. Arrays share height and width; labels are x, y, diameter, known (0/1).
 
-    Density is in units of the source image's own red cells.
+    Density is in units of the source image's own red cells, channel by channel.
     """
 
     density: NDArray[np.float32]
@@ -191,7 +191,7 @@ def strew_specks(density: NDArray[np.float32], um_per_px: float, rng: np.random.
     for _ in range(int(rng.integers(1, 14))):
         y, x = middle + rng.normal(0.0, spread_px, 2) if clump else rng.uniform(0, size, 2)
         radius = rng.uniform(0.4, 1.75) / um_per_px
-        depth = rng.uniform(0.8, 4.5) * rng.uniform([0.6, 0.8, 0.2], [1.0, 1.0, 0.7])
+        depth = rng.uniform(0.8, 4.5) * rng.uniform([0.7, 0.6, 0.1], [1.6, 1.0, 1.2])
         y0, y1 = max(0, int(y - radius - 4)), min(size, int(y + radius + 5))
         x0, x1 = max(0, int(x - radius - 4)), min(size, int(x + radius + 5))
         if y0 >= y1 or x0 >= x1:

@@ -43,7 +43,7 @@ class SourceImage:
     Attributes:
         rgb: shape (height, width, 3).
         background: RGB of its glass, shape (3,).
-        red_cell: green density of its red cells.
+        red_cell: density of its red cells, shape (3,).
         um_per_px: of `rgb`.
         boxes: leukocytes, shape (n, 4).
         cell: opacity of the central cell when pasted, (height, width), 0 or 255; None in a field
@@ -53,7 +53,7 @@ class SourceImage:
 
     rgb: NDArray[np.uint8]
     background: NDArray[np.float32]
-    red_cell: float
+    red_cell: NDArray[np.float32]
     um_per_px: float
     boxes: NDArray[np.float64]
     cell: NDArray[np.uint8] | None = None

@@ -21,6 +21,12 @@ STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.27, 0.78, 0.56], [0.71, -0.47, 
 """Unit optical densities (R, G, B) of azure and eosin, after Ruifrok & Johnston 2001, and a third
 direction for what neither explains."""
 
+RED_CELL: Final = np.array([0.43, 1.0, 0.6])
+"""Typical colour of a red cell, green 1: where the stains' directions are meant to hold."""
+
+LEAST_SHARE: Final = 0.3
+"""A red cell keeps at least this share of its typical density in each channel."""
+
 GLASS_SHARE: Final = 0.3
 """An enclosed minimum below this share of its rim's density is glass between cells, no pallor."""
 
@@ -32,7 +38,6 @@ class StainJitter:
     Attributes:
         stain: each stain's strength, on its own: nuclei may come out lighter than red cells.
         direction: of each stain's colour vector, absolute.
-        channel: each channel's gain.
         gamma: exponent on the density.
         grey_chance: probability of fading towards grey, by up to `grey` of the way.
         grey: largest share of grey.
@@ -41,55 +46,50 @@ class StainJitter:
         flat_chance: probability of red cells without a pale centre.
         tone_chance: probability of a steep camera curve that drives dark parts together.
         red_cell: error of the red cell's estimated density.
+        channel: the same of each channel on its own.
     """
 
-    stain: float = 0.2
-    direction: float = 0.08
-    channel: float = 0.12
+    stain: float = 0.25
+    direction: float = 0.1
     gamma: float = 0.12
     grey_chance: float = 0.15
-    grey: float = 0.5
+    grey: float = 1.0
     glass: float = 0.12
     tilt: float = 0.12
     flat_chance: float = 0.3
     tone_chance: float = 0.25
     red_cell: float = 0.2
+    channel: float = 0.2
 
 
-def jitter_stain(
-    density: Density, red_cell: Density, jitter: StainJitter, rng: np.random.Generator
-) -> Density:
+def jitter_stain(density: Density, jitter: StainJitter, rng: np.random.Generator) -> Density:
     """Stain as another laboratory might have done it, in units of that laboratory's red cells.
 
     Args:
-        density: shape (height, width, 3), 0 is glass, in units of a red cell.
-        red_cell: colour of a red cell in it, shape (3,).
+        density: shape (height, width, 3), 0 is glass, a red cell is (1, 1, 1).
         jitter: how far.
         rng: consumed by a fixed number of draws.
 
     Returns:
-        Same shape, 0 to MAX_RELATIVE; the red cell has 1 in green again.
+        Same shape, 0 to MAX_RELATIVE; a red cell is (1, 1, 1) again.
     """
     basis = STAINS + rng.normal(0.0, jitter.direction, (3, 3))
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
     gains = np.exp(rng.normal(0.0, jitter.stain, 3))
-    mix = np.linalg.inv(STAINS) @ np.diag(gains) @ basis
-    mix *= np.exp(rng.normal(0.0, jitter.channel, 3))
+    mix = np.diag(RED_CELL) @ np.linalg.inv(STAINS) @ np.diag(gains) @ basis
     grey_chance, grey = rng.random(), rng.uniform(0.0, jitter.grey)
     if grey_chance < jitter.grey_chance:
         mix = mix @ ((1.0 - grey) * np.eye(3) + grey / 3.0)
-    mix = (mix / max(float(red_cell @ mix[:, 1]), 0.2)).astype(np.float32)
+    mix = (mix / np.maximum(mix.sum(axis=0), LEAST_SHARE * RED_CELL)).astype(np.float32)
     if rng.random() < jitter.flat_chance:
         density = fill_pallor(density)
     out = np.maximum(density @ mix, 0.0)
-    unit = 1.0
     tone_chance, ceiling = rng.random(), np.float32(rng.uniform(2.5, 6.0))
     steepness = np.float32(rng.uniform(1.0, 3.0))
     if tone_chance < jitter.tone_chance:
-        out = ceiling * (1.0 - np.exp(-out * steepness / ceiling))
-        unit = float(ceiling * (1.0 - np.exp(-steepness / ceiling)))
-    gamma = np.float32(np.exp(rng.normal(0.0, jitter.gamma)))
-    out = (out / np.float32(unit)) ** gamma
+        out = 1.0 - np.exp(-out * (steepness / ceiling))
+        out /= 1.0 - np.exp(-steepness / ceiling)
+    out **= np.float32(np.exp(rng.normal(0.0, jitter.gamma)))
     height, width = density.shape[:2]
     slope_x, slope_y = rng.normal(0.0, jitter.tilt, 2)
     plane = (

@@ -23,11 +23,11 @@ def test_black_is_cut_to_the_highest_density():
 
 def test_a_red_cell_of_any_stain_has_relative_density_one():
     glass = np.array([240.0, 240.0, 240.0])
-    for red_cell in (0.1, 0.4, 0.7):
-        rgb = np.full((1, 1, 3), round(241.0 * np.exp(-red_cell) - 1.0), dtype=np.uint8)
-        assert np.allclose(relative_density(rgb, glass, red_cell), 1.0, atol=0.03)
+    for red_cell in ((0.1, 0.2, 0.15), (0.3, 0.7, 0.3)):
+        rgb = (241.0 * np.exp(-np.array([[red_cell]])) - 1.0).round().astype(np.uint8)
+        assert np.allclose(relative_density(rgb, glass, np.array(red_cell)), 1.0, atol=0.03)
 
 
 def test_black_is_cut_to_the_highest_relative_density():
     rgb = np.zeros((1, 1, 3), dtype=np.uint8)
-    assert (relative_density(rgb, np.array([250, 250, 250]), 0.2) == MAX_RELATIVE).all()
+    assert (relative_density(rgb, np.array([250, 250, 250]), np.full(3, 0.2)) == MAX_RELATIVE).all()

@@ -14,6 +14,7 @@ from models.red_cell import estimate_red_cell
 from tests.smears import paint_field
 
 WHITE = np.array([250.0, 250.0, 250.0])
+RED_CELL = np.array([0.2, 0.4, 0.3])
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +76,12 @@ def test_peaks_come_sorted_by_y_then_x():
 
 
 def test_no_fields_give_no_lists(detector):
-    assert detector.detect(np.empty((0, 64, 64, 3), np.uint8), WHITE, 0.4) == []
+    assert detector.detect(np.empty((0, 64, 64, 3), np.uint8), WHITE, RED_CELL) == []
 
 
 def test_bare_glass_holds_no_leukocyte(detector):
     field = np.full((1, 160, 160, 3), 250, np.uint8)
-    assert detector.detect(field, WHITE, 0.4) == [[]]
+    assert detector.detect(field, WHITE, RED_CELL) == [[]]
 
 
 def test_a_field_need_not_be_a_multiple_of_the_stride(detector):
@@ -127,22 +128,22 @@ def test_one_thread_and_two_give_the_same_peaks_to_a_thousandth_of_a_px(detector
 
 def test_fields_of_the_wrong_type_are_refused(detector):
     with pytest.raises(PatchShapeError, match="uint8"):
-        detector.detect(np.zeros((1, 64, 64, 3), np.float32), WHITE, 0.4)
+        detector.detect(np.zeros((1, 64, 64, 3), np.float32), WHITE, RED_CELL)
 
 
 def test_a_field_without_its_batch_axis_is_refused(detector):
     with pytest.raises(PatchShapeError, match="want"):
-        detector.detect(np.zeros((64, 64, 3), np.uint8), WHITE, 0.4)
+        detector.detect(np.zeros((64, 64, 3), np.uint8), WHITE, RED_CELL)
 
 
 def test_a_background_that_is_not_one_colour_is_refused(detector):
     with pytest.raises(PatchShapeError, match="background"):
-        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), np.ones((2, 3)), 0.4)
+        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), np.ones((2, 3)), RED_CELL)
 
 
 def test_a_red_cell_without_density_is_refused(detector):
     with pytest.raises(PatchShapeError, match="red cell"):
-        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), WHITE, 0.0)
+        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), WHITE, np.array([0.2, 0.0, 0.2]))
 
 
 def test_margin_is_a_multiple_of_the_stride_that_the_card_keeps(detector):

@@ -45,7 +45,7 @@ def whole() -> CountableRegion:
 
 
 def detect(slide, region, detector, **options) -> Detections:
-    stain = {"background": np.array([250.0, 250.0, 250.0]), "red_cell": RED_CELL_DENSITY}
+    stain = {"background": np.array([250.0, 250.0, 250.0]), "red_cell": np.array(RED_CELL_DENSITY)}
     return detect_leukocytes(slide, region, detector, **{"core_px": CORE_PX, **stain, **options})
 
 
