@@ -16,7 +16,7 @@ UM_PER_PX: Final = 0.58
 MIN_DISTANCE_UM: Final = 6.0
 """Below the diameter of the smallest leukocyte: the centres of two that touch are farther apart."""
 
-THRESHOLD: Final = 0.3
+THRESHOLD: Final = 0.4
 
 LICENCES: Final[Mapping[str, str]] = {
     "bccd": "BCCD fields via lugan113/TXL-PBC_Dataset @056d09e4, MIT",
