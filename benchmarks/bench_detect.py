@@ -115,7 +115,11 @@ def main() -> None:
     jobs: dict[str, Job] = {
         "monolayer": map_monolayer,
         "detection": partial(
-            detect_leukocytes, region=found.region, detector=detector, background=found.background
+            detect_leukocytes,
+            region=found.region,
+            detector=detector,
+            background=found.background,
+            red_cell=found.red_cell,
         ),
     }
     reading: dict[str, list[float]] = {}

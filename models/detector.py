@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from models.checkpoint import CARD_FILE, WEIGHTS_FILE, load_weights, locate_weights
-from models.density import optical_density
+from models.density import relative_density
 from models.errors import PatchShapeError, WeightsCorrupt
 from models.nets.heatmap import (
     MEAN_DIAMETER_UM,
@@ -110,20 +110,25 @@ class Detector:
         return cls(card, network, device=device)
 
     def detect(
-        self, fields: NDArray[np.uint8], background: NDArray[np.floating]
+        self,
+        fields: NDArray[np.uint8],
+        background: NDArray[np.floating],
+        red_cell: NDArray[np.floating],
     ) -> list[list[Peak]]:
-        """Leukocytes of fields that share one glass colour.
+        """Leukocytes of fields of one slide.
 
         Args:
             fields: RGB at `card.um_per_px`, shape (N, height, width, 3), 0–255. N may be 0.
             background: RGB of the slide's glass, shape (3,), as `estimate_background` gives it.
+            red_cell: density of the slide's red cells, shape (3,), as `estimate_red_cell` gives it.
 
         Returns:
             For each field its peaks, sorted by y, then x. Peaks within `card.margin_px` of the
             field's edge may depend on what lies beyond it, which is taken for glass.
 
         Raises:
-            PatchShapeError: fields are not RGB bytes, or the background is not one colour.
+            PatchShapeError: fields are not RGB bytes, the background is not one colour, or the
+                red cell's density is not three numbers above 0.
         """
         if fields.ndim != 4 or fields.shape[3] != 3 or fields.dtype != np.uint8:
             raise PatchShapeError(
@@ -132,9 +137,11 @@ class Detector:
             )
         if np.shape(background) != (3,):
             raise PatchShapeError(f"a background of shape {np.shape(background)}; want (3,)")
+        if np.shape(red_cell) != (3,) or not (np.asarray(red_cell) > 0.0).all():
+            raise PatchShapeError(f"a red cell of density {red_cell}; want three above 0")
         if 0 in fields.shape:
             return [[] for _ in fields]
-        density = torch.from_numpy(optical_density(fields, background))
+        density = torch.from_numpy(relative_density(fields, background, red_cell))
         with torch.inference_mode():
             return self._decode(self._run(density))
 

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 RED_CELL_UM = 7.2
 LEUKOCYTE_UM = 14.0
 NUCLEUS_UM = 9.5
+RED_CELL_DENSITY = (0.25, 0.55, 0.4)
+"""In red, green and blue light."""
 
 
 def paint_field(
@@ -41,7 +43,7 @@ def paint_field(
             if all(
                 np.hypot(centre[0] - cx, centre[1] - cy) * um_per_px > 12 for cx, cy in leukocytes
             ):
-                _disc(density, centre, RED_CELL_UM / um_per_px, (0.25, 0.55, 0.4), pallor=0.5)
+                _disc(density, centre, RED_CELL_UM / um_per_px, RED_CELL_DENSITY, pallor=0.5)
     for centre in leukocytes:
         _disc(density, centre, LEUKOCYTE_UM / um_per_px, (0.3, 0.4, 0.15))
         _disc(density, centre, NUCLEUS_UM / um_per_px, (0.9, 1.3, 0.45))

@@ -44,7 +44,10 @@ class SupportsDetect(Protocol):
         """Scale, margin, stride and least distance."""
 
     def detect(
-        self, fields: NDArray[np.uint8], background: NDArray[np.floating]
+        self,
+        fields: NDArray[np.uint8],
+        background: NDArray[np.floating],
+        red_cell: NDArray[np.floating],
     ) -> list[list[Peak]]:
         """As `models.detector.Detector.detect`."""
 
@@ -151,6 +154,7 @@ def detect_leukocytes(
     detector: SupportsDetect,
     *,
     background: NDArray[np.floating],
+    red_cell: NDArray[np.floating],
     core_px: int = CORE_PX,
     grid_shift: tuple[int, int] = (0, 0),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -162,6 +166,7 @@ def detect_leukocytes(
         region: cells with their centre outside it are dropped.
         detector: its scale, margin and stride decide the tiles.
         background: RGB of the slide's glass, shape (3,), one for the whole slide.
+        red_cell: density of the slide's red cells, shape (3,), one for the whole slide.
         core_px: edge of a tile's core at the detector's scale, a multiple of its stride.
         grid_shift: (x, y) of the tile grid at the detector's scale, multiples of its stride. Cells
             do not depend on it; it is there to be tested.
@@ -202,7 +207,8 @@ def detect_leukocytes(
                 wanted = (q for q in quarters if region.intersects(q.core_l0(l0_per_px)))
                 again += [(index, quarter) for quarter in wanted]
             else:
-                found += _place_peaks(part, detector.detect(pixels[None], background)[0], card)
+                (peaks,) = detector.detect(pixels[None], background, red_cell)
+                found += _place_peaks(part, peaks, card)
             if done < len(tiles):
                 done += 1
                 on_progress(done, len(tiles))

@@ -21,7 +21,7 @@ from worker.cells import CellTable, ClassifiedCells
 from worker.cpus import usable_cpus
 from worker.detection import Detection, Detections, detect_leukocytes
 from worker.inference import Predictor, SupportsClassify
-from worker.monolayer import estimate_background, map_monolayer
+from worker.monolayer import Stain, map_monolayer, read_stain
 from worker.overview import render_overview
 from worker.patches import read_patches
 from worker.provenance import record_classifier, record_detector, record_versions
@@ -42,13 +42,13 @@ class Countable:
 
     Attributes:
         region: the part to count.
-        background: RGB of the glass, shape (3,).
+        stain: glass and red cells of the slide.
         unjudged_tiles: tiles that could not be read when the region was chosen.
         unjudged_mm2: their area.
     """
 
     region: CountableRegion
-    background: NDArray[np.floating]
+    stain: Stain
     unjudged_tiles: int = 0
     unjudged_mm2: float = 0.0
 
@@ -111,7 +111,8 @@ def analyse(
             slide,
             countable.region,
             predictor.detector,
-            background=countable.background,
+            background=countable.stain.background,
+            red_cell=countable.stain.red_cell,
             on_progress=on_progress,
         )
         region = record_region(parameters.region, countable, detections)
@@ -156,7 +157,7 @@ def analyse(
 def choose_region(
     slide: Slide, choice: RegionChoice, on_progress: Callable[[int, int], None]
 ) -> Countable:
-    """The part of a slide to count cells on, and the colour of its glass.
+    """The part of a slide to count cells on, and how it is stained.
 
     Raises:
         AnalysisError: no_monolayer; the monolayer was asked for and there is none.
@@ -165,12 +166,10 @@ def choose_region(
     if choice is RegionChoice.ALL:
         step_l0 = WHOLE_STEP_UM / slide.info.um_per_px
         region = CountableRegion.whole(slide.info.size, step_l0)
-        return Countable(region, estimate_background(slide))
+        return Countable(region, read_stain(slide))
     found = map_monolayer(slide, on_progress=on_progress)
     tile_mm2 = (found.tile_l0 * slide.info.um_per_px / 1000) ** 2
-    return Countable(
-        found.region, found.background, found.tiles_failed, found.tiles_failed * tile_mm2
-    )
+    return Countable(found.region, found.stain, found.tiles_failed, found.tiles_failed * tile_mm2)
 
 
 def record_region(

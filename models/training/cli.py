@@ -8,6 +8,7 @@ import click
 
 from models.errors import ModelError
 from models.training.detector_cli import evaluate_detector, fit_detector
+from models.training.detector_leave_out import leave_detector_out
 
 
 class TrainGroup(click.Group):
@@ -27,6 +28,7 @@ def train() -> None:
 
 
 train.add_command(fit_detector, "detector")
+train.add_command(leave_detector_out, "detector-leave-out")
 train.add_command(evaluate_detector, "evaluate-detector")
 
 _MANIFEST = click.option(

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.density import optical_density
+from models.density import relative_density
 from models.nets.heatmap import MEAN_DIAMETER_UM, OUTPUT_STRIDE
+from models.training.detector_black import draw_black
 from models.training.detector_fields import CellRecord, FieldRecord
 from models.training.detector_pieces import (
     Piece,
     cut_piece,
+    darken_cells,
     lay_over_itself,
     mirror_piece,
     paste_cells,
@@ -33,6 +35,10 @@ SHARES: Final = {
 }  # fmt: skip
 """How often a piece comes from each source; renormalised over those present."""
 
+OFTENER: Final = {"NGS": 3, "EOS": 3, "BAS": 3, "NGB": 2}
+"""How many times as often a crop of these classes is taken: lobed nuclei in pale cytoplasm are what
+is missed first, and blasts are most of the crops."""
+
 WIDE_UM: Final = 60.0
 """Pieces wider than this come from sources whose fields are that wide, where there are any."""
 WIDE_SOURCES: Final = ("pig", "chula")
@@ -41,6 +47,13 @@ PASTE_CHANCE_ELSEWHERE: Final = 0.2
 OVERLAP_CHANCE: Final = 0.2
 """Of laying a leukocyte-free piece over itself, shifted: red cells that overlap."""
 SPECK_CHANCE: Final = 0.5
+DARK_CHANCE: Final = 0.3
+"""Of a piece with some red cells darker than the rest."""
+RED_CELLS: Final = np.array([[0.2, 1.0, 0.2], [0.9, 1.0, 1.0]])
+"""Lowest and highest red and blue density of a red cell over its green one; canvases are
+photographed at any."""
+GREEN_DENSITIES: Final = (0.12, 0.75)
+"""The same of its green density, natural log."""
 HEAT_SIGMA: Final = 0.13
 """Width of the target heat, in cell diameters."""
 
@@ -78,7 +91,8 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
         self._jitter = jitter
         self._seed = seed
         self._canvas_px = canvas_px
-        self._cells = list(cells)
+        cells = [cell for cell in cells for _ in range(OFTENER.get(cell.label, 1))]
+        self._cells = cells
         self._records: dict[str, list[FieldRecord | CellRecord]] = {}
         for field in fields:
             self._records.setdefault(field.source, []).append(field)
@@ -104,16 +118,24 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
             strew_specks(canvas.density, self._um_per_px, rng)
         if one_slide:
             canvas.density = jitter_stain(canvas.density, self._jitter, rng)
-        rgb, glass = expose(jitter_optics(canvas.density, rng), rng)
+        red_cell = np.exp(rng.uniform(*np.log(GREEN_DENSITIES))) * rng.uniform(*RED_CELLS)
+        shade = draw_black(size, size, self._um_per_px, rng)
+        rgb, glass = expose(
+            jitter_optics(canvas.density * red_cell.astype(np.float32), rng), shade, rng
+        )
+        if shade is not None:
+            hide_cells(canvas, shade > 0.5, self._um_per_px)
         target = draw_target(canvas.labels, canvas.ignored, self._um_per_px)
-        return torch.from_numpy(optical_density(rgb, glass)), torch.from_numpy(target)
+        error = rng.normal(0.0, self._jitter.red_cell) + rng.normal(0.0, self._jitter.channel, 3)
+        taken_for = red_cell * np.exp(error)
+        return torch.from_numpy(relative_density(rgb, glass, taken_for)), torch.from_numpy(target)
 
     def _piece(self, height: int, width: int, rng: np.random.Generator) -> Piece:
         wide = max(height, width) * self._um_per_px > WIDE_UM
         sources = [s for s in self._records if s in WIDE_SOURCES] if wide else []
         sources = sources or list(self._records)
         shares = np.array([SHARES.get(source, 0.1) for source in sources])
-        um_per_px = self._um_per_px * float(np.exp(np.clip(rng.normal(0.0, 0.12), -0.3, 0.3)))
+        um_per_px = self._um_per_px * float(np.exp(np.clip(rng.normal(0.0, 0.15), -0.3, 0.3)))
         source, image = "", None
         while image is None:
             source = sources[int(rng.choice(len(sources), p=shares / shares.sum()))]
@@ -121,6 +143,8 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
         piece = cut_piece(image, height, width, um_per_px, self._um_per_px, rng)
         if not len(image.boxes) and rng.random() < OVERLAP_CHANCE:
             lay_over_itself(piece, rng)
+        if rng.random() < DARK_CHANCE:
+            darken_cells(piece, self._um_per_px, rng)
         mirror_piece(piece, rng)
         if self._cells and rng.random() < PASTE_CHANCE.get(source, PASTE_CHANCE_ELSEWHERE):
             paste_cells(piece, self._crops(rng), um_per_px, self._um_per_px, rng)
@@ -132,6 +156,21 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
             image = self._store.load(_pick(self._cells, rng))
             if image is not None:
                 yield image
+
+
+def hide_cells(canvas: Piece, hidden: NDArray[np.bool_], um_per_px: float) -> None:
+    """Take away the labels whose centre is hidden, in place; no loss is counted at their rest."""
+    height, width = hidden.shape
+    rows = np.clip(canvas.labels[:, 1].astype(int), 0, height - 1)
+    cols = np.clip(canvas.labels[:, 0].astype(int), 0, width - 1)
+    gone = hidden[rows, cols]
+    for x, y, diameter_um, _ in canvas.labels[gone]:
+        reach = 0.5 * diameter_um / um_per_px
+        part = np.s_[
+            max(0, int(y - reach)) : int(y + reach) + 1, max(0, int(x - reach)) : int(x + reach) + 1
+        ]
+        canvas.ignored[part] |= ~hidden[part]
+    canvas.labels = canvas.labels[~gone]
 
 
 def draw_target(
@@ -155,7 +194,8 @@ def draw_target(
     for x, y, diameter_um, known in labels:
         u, v = x / k - 0.5, y / k - 0.5
         sigma = max(1.0, HEAT_SIGMA * diameter_um / um_per_px / k)
-        heat = np.exp(-((at_x - u) ** 2 + (at_y - v) ** 2) / (2 * sigma * sigma))
+        narrow = -0.5 / (sigma * sigma)
+        heat = np.exp(narrow * (at_y - v) ** 2) * np.exp(narrow * (at_x - u) ** 2)
         np.maximum(target[0], heat, out=target[0])
         row, col = min(max(round(v), 0), rows - 1), min(max(round(u), 0), cols - 1)
         target[0, row, col] = target[1, row, col] = 1.0

@@ -9,36 +9,41 @@ import click
 if TYPE_CHECKING:
     from models.training.detector_evaluate import SourceScore
 
-_FIELDS = click.option(
+FIELDS = click.option(
     "--fields",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     required=True,
     help="JSON: a list of {path, source, split, um_per_px, boxes [[kind, x0, y0, x1, y1]]}.",
 )
-_ROOT = click.option(
-    "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="Directory that paths are relative to.",
-)
-
-
-@click.command()
-@_FIELDS
-@click.option(
+CELLS = click.option(
     "--cells",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     required=True,
     help="CSV: path,source,label,patient,split,um_per_px; crops with the cell at the centre.",
 )
-@_ROOT
+ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Directory that paths are relative to.",
+)
+EPOCHS = click.option("--epochs", type=click.IntRange(min=1), default=16, show_default=True)
+STEPS = click.option("--steps", type=click.IntRange(min=1), default=128, show_default=True)
+SEED = click.option("--seed", type=int, default=20, show_default=True)
+THREADS = click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+
+
+@click.command()
+@FIELDS
+@CELLS
+@ROOT
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--name", default="leukocyte-heatmap", show_default=True, help="Of the weights.")
 @click.option("--version", "version_", default="1", show_default=True, help="Of the weights.")
-@click.option("--epochs", type=click.IntRange(min=1), default=16, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=128, show_default=True)
-@click.option("--seed", type=int, default=20, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@EPOCHS
+@STEPS
+@SEED
+@THREADS
 @click.option("--leave-out", multiple=True, help="A source not to train on; may be repeated.")
 @click.option("--resume", is_flag=True, help="Go on from the last epoch in --out.")
 def fit_detector(
@@ -63,54 +68,29 @@ def fit_detector(
     import torch
 
     from models.allocator import keep_freed_memory
-    from models.detector import Detector
-    from models.nets.heatmap import HeatmapNet
-    from models.training.detector_canvas import CanvasDataset
-    from models.training.detector_evaluate import evaluate_fields
-    from models.training.detector_export import UM_PER_PX, describe_detector, export_detector
-    from models.training.detector_fields import load_cells, load_fields
-    from models.training.detector_fit import FitPlan, fit_network
+    from models.training.detector_fit import FitPlan
     from models.training.detector_sprites import ImageStore
-    from models.training.detector_stain import StainJitter
+    from models.training.detector_train import DataPaths, train_detector
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    network = HeatmapNet()
-    train_fields = load_fields(fields, "train", leave_out=leave_out)
-    train_cells = load_cells(cells, "train", leave_out=leave_out)
-    canvases = CanvasDataset(
-        train_fields,
-        train_cells,
+    scores = train_detector(
+        DataPaths(fields, cells, root),
         ImageStore(root),
-        um_per_px=UM_PER_PX,
-        jitter=StainJitter(),
-        seed=seed,
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    plan = FitPlan(epochs=epochs, steps=steps, seed=seed)
-    fit_network(
-        network,
-        canvases,
-        plan,
-        out / "checkpoint.pt",
+        FitPlan(epochs=epochs, steps=steps, seed=seed),
+        out,
+        name=name,
+        version=version_,
+        leave_out=leave_out,
         resume=resume,
         on_epoch=lambda epoch, loss: click.echo(f"epoch {epoch}/{epochs} loss {loss:.3f}"),
     )
-    sources = [field.source for field in train_fields] + [cell.source for cell in train_cells]
-    card = describe_detector(
-        network, name=name, version=version_, sources=tuple(dict.fromkeys(sources))
-    )
-    export_detector(network, card, {}, out)
-    unseen = [field for field in load_fields(fields, "train") if field.source in leave_out]
-    scores = evaluate_fields(Detector.load(str(out)), [*load_fields(fields, "val"), *unseen], root)
-    export_detector(network, card, scores, out)
-    click.echo(_table(scores))
+    click.echo(draw_table(scores))
 
 
 @click.command()
-@_FIELDS
-@_ROOT
+@FIELDS
+@ROOT
 @click.option("--weights", default=None, help="Name or directory; default the served ones.")
 @click.option("--split", default="val", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
@@ -141,10 +121,11 @@ def evaluate_detector(
         }
         click.echo(json.dumps(result, indent=2))
     else:
-        click.echo(_table(scores))
+        click.echo(draw_table(scores))
 
 
-def _table(scores: "dict[str, SourceScore]") -> str:
+def draw_table(scores: "dict[str, SourceScore]") -> str:
+    """Scores as lines of text, one a source."""
     rows = [
         f"{'source':10}{'fields':>8}{'cells':>8}{'recall':>9}{'precision':>11}{'false/field':>13}"
     ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.detector import Detector, Peak
+from models.red_cell import estimate_red_cell
 from models.training.detector_fields import FieldRecord, read_rgb, resample
 
 SLIVER_UM: Final = 4.0
@@ -98,7 +99,9 @@ def evaluate_field(detector: Detector, field: FieldRecord, rgb: NDArray[np.uint8
     small = resample(rgb, scale)
     height, width = rgb.shape[:2]
     boxes = field.boxes * np.tile([small.shape[1] / width, small.shape[0] / height], 2)
-    peaks = detector.detect(small[None], estimate_background(small))[0]
+    background = estimate_background(small)
+    red_cell = estimate_red_cell(small, background)
+    (peaks,) = detector.detect(small[None], background, red_cell)
     on_edge = (field.boxes[:, :2] <= EDGE_PX).any(axis=1) | (
         field.boxes[:, 2:] >= np.array([width, height]) - EDGE_PX
     ).any(axis=1)

@@ -16,7 +16,7 @@ UM_PER_PX: Final = 0.58
 MIN_DISTANCE_UM: Final = 6.0
 """Below the diameter of the smallest leukocyte: the centres of two that touch are farther apart."""
 
-THRESHOLD: Final = 0.3
+THRESHOLD: Final = 0.4
 
 LICENCES: Final[Mapping[str, str]] = {
     "bccd": "BCCD fields via lugan113/TXL-PBC_Dataset @056d09e4, MIT",
@@ -55,7 +55,10 @@ def describe_detector(
         margin_px=margin_px(UM_PER_PX, MIN_DISTANCE_UM),
         threshold=THRESHOLD,
         min_distance_um=MIN_DISTANCE_UM,
-        normalisation="natural-log optical density relative to the slide's glass, cut to 0-3",
+        normalisation=(
+            "optical density relative to the slide's glass, each channel over the density of the "
+            "slide's red cells, cut to 0-6"
+        ),
         training_data=tuple(LICENCES.get(source, source) for source in sources),
         evaluation={},
         sha256="",

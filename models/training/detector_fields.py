@@ -42,6 +42,7 @@ class CellRecord:
     source: str
     split: str
     um_per_px: float
+    label: str
 
 
 def load_fields(path: Path, split: str, *, leave_out: Sequence[str] = ()) -> list[FieldRecord]:
@@ -66,7 +67,9 @@ def load_cells(path: Path, split: str, *, leave_out: Sequence[str] = ()) -> list
     """Crops of one split that show a leukocyte, in file order, without the sources left out."""
     with path.open(encoding="utf-8", newline="") as stream:
         return [
-            CellRecord(row["path"], row["source"], row["split"], float(row["um_per_px"]))
+            CellRecord(
+                row["path"], row["source"], row["split"], float(row["um_per_px"]), row["label"]
+            )
             for row in csv.DictReader(stream)
             if row["split"] == split
             and row["label"] not in NO_LEUKOCYTE

@@ -6,8 +6,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 
-from models.density import MAX_DENSITY, optical_density
+from models.density import MAX_RELATIVE, relative_density
 from models.training.detector_fields import resample
 from models.training.detector_sprites import SourceImage
 
@@ -23,13 +25,19 @@ BOX_TAKEN: Final = 0.7
 CLUMP_CHANCE: Final = 0.5
 """How often pasted cells touch, and how often specks make a platelet clump."""
 
+DARK_UM2: Final = (12.0, 75.0)
+"""Area of the cells that are darkened: a red cell that touches nothing."""
+
 TRIES: Final = 6
 """Places tried for a cell before it is given up."""
 
 
 @dataclass(slots=True)
 class Piece:
-    """Part of a canvas. Arrays share height and width; labels are x, y, diameter, known (0/1)."""
+    """Part of a canvas. Arrays share height and width; labels are x, y, diameter, known (0/1).
+
+    Density is in units of the source image's own red cells, channel by channel.
+    """
 
     density: NDArray[np.float32]
     ignored: NDArray[np.bool_]
@@ -71,7 +79,9 @@ def cut_piece(
         np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool), np.empty((0, 4))
     )
     rgb = resample(image.rgb, scale, box=window, size=(out_w, out_h))
-    piece.density[inside] = np.moveaxis(optical_density(rgb, image.background), 0, -1)
+    piece.density[inside] = np.moveaxis(
+        relative_density(rgb, image.background, image.red_cell), 0, -1
+    )
     if image.ignored is not None:
         piece.ignored[inside] = _resample_mask(image.ignored, scale, window, (out_w, out_h)) > 0.2
     known = 0.0 if image.ignored is not None else 1.0
@@ -110,7 +120,7 @@ def lay_over_itself(piece: Piece, rng: np.random.Generator) -> None:
     """Add a shifted copy, as where red cells overlap. For pieces without leukocytes."""
     shift_y, shift_x = (int(shift) for shift in rng.integers(4, 12, 2))
     shifted = np.roll(piece.density, (shift_y, shift_x), (0, 1))
-    piece.density = np.minimum(piece.density + shifted, MAX_DENSITY)
+    piece.density = np.minimum(piece.density + shifted, MAX_RELATIVE)
 
 
 def paste_cells(
@@ -153,18 +163,43 @@ def paste_cells(
                 break
 
 
+def darken_cells(piece: Piece, um_per_px: float, rng: np.random.Generator) -> None:
+    """Darken some red cells in place, each on its own, as spherocytes and polychromasia are."""
+    labels, count = ndimage.label(piece.density[..., 1] > 0.5)
+    if not count:
+        return
+    area_um2 = np.bincount(labels.ravel(), minlength=count + 1) * um_per_px**2
+    gain = np.ones((count + 1, 3), np.float32)
+    dark = (area_um2 > DARK_UM2[0]) & (area_um2 < DARK_UM2[1]) & (rng.random(count + 1) < 0.25)
+    tint = np.exp(rng.normal(0.0, 0.12, 3))
+    gain[dark] = np.maximum(1.0, rng.uniform(1.1, 2.2, (int(dark.sum()), 1)) * tint)
+    height, width = piece.ignored.shape
+    for x, y, diameter_um, _ in piece.labels:
+        reach = 0.6 * diameter_um / um_per_px
+        rows = slice(max(0, int(y - reach)), min(height, int(y + reach) + 1))
+        cols = slice(max(0, int(x - reach)), min(width, int(x + reach) + 1))
+        gain[np.unique(labels[rows, cols])] = 1.0
+    gain[0] = 1.0
+    piece.density *= gain[labels]
+
+
 def strew_specks(density: NDArray[np.float32], um_per_px: float, rng: np.random.Generator) -> None:
     """Stain crystals and platelets, 0.8 to 3.5 µm, alone or in a clump. Never a leukocyte."""
     size = density.shape[0]
-    rows, cols = np.ogrid[:size, :size]
     clump = rng.random() < CLUMP_CHANCE
     middle, spread_px = rng.uniform(0, size, 2), rng.uniform(1.0, 4.0) / um_per_px
     for _ in range(int(rng.integers(1, 14))):
         y, x = middle + rng.normal(0.0, spread_px, 2) if clump else rng.uniform(0, size, 2)
         radius = rng.uniform(0.4, 1.75) / um_per_px
-        depth = rng.uniform(0.3, 1.8) * rng.uniform([0.6, 0.8, 0.2], [1.0, 1.0, 0.7])
+        depth = rng.uniform(0.8, 4.5) * rng.uniform([0.7, 0.6, 0.1], [1.6, 1.0, 1.2])
+        y0, y1 = max(0, int(y - radius - 4)), min(size, int(y + radius + 5))
+        x0, x1 = max(0, int(x - radius - 4)), min(size, int(x + radius + 5))
+        if y0 >= y1 or x0 >= x1:
+            continue
+        rows, cols = np.ogrid[y0:y1, x0:x1]
         disc = 1.0 / (1.0 + np.exp(2.0 * (np.hypot(rows - y, cols - x) - radius)))
-        np.maximum(density, (disc[..., None] * depth).astype(np.float32), out=density)
+        window = density[y0:y1, x0:x1]
+        np.maximum(window, (disc[..., None] * depth).astype(np.float32), out=window)
 
 
 def _is_free(piece: Piece, x: float, y: float, diameter_px: float, um_per_px: float) -> bool:
@@ -189,10 +224,14 @@ def _lay(
     """Lay a crop's central cell over a piece; returns where its centre came to lie."""
     assert image.cell is not None
     scale = image.um_per_px / um_per_px
-    size = (round(image.rgb.shape[1] * scale), round(image.rgb.shape[0] * scale))
-    window = (0.0, 0.0, float(image.rgb.shape[1]), float(image.rgb.shape[0]))
-    rgb = resample(image.rgb, scale, size=size)
-    cell = np.moveaxis(optical_density(rgb, image.background), 0, -1)
+    full_h, full_w = image.rgb.shape[:2]
+    rows, cols = np.flatnonzero(image.cell.any(axis=1)), np.flatnonzero(image.cell.any(axis=0))
+    half = 2.0 + max(*np.abs(rows - full_h / 2), *np.abs(cols - full_w / 2))
+    half_w, half_h = min(half, full_w / 2), min(half, full_h / 2)
+    window = (full_w / 2 - half_w, full_h / 2 - half_h, full_w / 2 + half_w, full_h / 2 + half_h)
+    size = (round(2 * half_w * scale), round(2 * half_h * scale))
+    rgb = resample(image.rgb, scale, box=window, size=size)
+    cell = np.moveaxis(relative_density(rgb, image.background, image.red_cell), 0, -1)
     opacity = _resample_mask(image.cell, scale, window, size)
     turns = int(rng.integers(4))
     cell, opacity = np.rot90(cell, turns), np.rot90(opacity, turns)
@@ -215,6 +254,6 @@ def _resample_mask(
     window: Box,
     size: tuple[int, int],
 ) -> NDArray[np.float32]:
-    rgb = np.repeat(mask[..., None], 3, axis=2)
-    share = resample(rgb, scale, box=window, size=size)[..., 0].astype(np.float32)
+    kernel = Image.Resampling.BOX if scale <= 1.0 else Image.Resampling.BILINEAR
+    share = np.asarray(Image.fromarray(mask).resize(size, kernel, box=window), np.float32)
     return share / np.float32(255)

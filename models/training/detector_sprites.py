@@ -15,6 +15,7 @@ from scipy import ndimage
 from models.background import estimate_background
 from models.density import optical_density
 from models.nets.heatmap import MEAN_DIAMETER_UM
+from models.red_cell import estimate_red_cell
 from models.training.detector_fields import CellRecord, FieldRecord, read_rgb, resample
 
 CACHE_UM_PER_PX: Final = 0.29
@@ -42,6 +43,7 @@ class SourceImage:
     Attributes:
         rgb: shape (height, width, 3).
         background: RGB of its glass, shape (3,).
+        red_cell: density of its red cells, shape (3,).
         um_per_px: of `rgb`.
         boxes: leukocytes, shape (n, 4).
         cell: opacity of the central cell when pasted, (height, width), 0 or 255; None in a field
@@ -51,6 +53,7 @@ class SourceImage:
 
     rgb: NDArray[np.uint8]
     background: NDArray[np.float32]
+    red_cell: NDArray[np.float32]
     um_per_px: float
     boxes: NDArray[np.float64]
     cell: NDArray[np.uint8] | None = None
@@ -81,7 +84,7 @@ class ImageStore:
         if isinstance(record, CellRecord):
             return segment_crop(rgb, background, um_per_px)
         boxes = record.boxes * (record.um_per_px / um_per_px)
-        return SourceImage(rgb, background, um_per_px, boxes)
+        return SourceImage(rgb, background, estimate_red_cell(rgb, background), um_per_px, boxes)
 
 
 def segment_crop(
@@ -121,6 +124,7 @@ def segment_crop(
     return SourceImage(
         rgb,
         background,
+        estimate_red_cell(rgb, background),
         um_per_px,
         np.array([[x - half, y - half, x + half, y + half]]),
         cell.astype(np.uint8) * 255 if outlined else None,

@@ -52,11 +52,6 @@ class MonolayerMap:
     stain: Stain
 
     @property
-    def background(self) -> NDArray[np.float32]:
-        """RGB of the glass, shape (3,), 0–255."""
-        return self.stain.background
-
-    @property
     def area_mm2(self) -> float:
         """Countable area."""
         return self.region.area_mm2(self.um_per_px)
@@ -115,13 +110,13 @@ def map_monolayer(
     return found
 
 
-def estimate_background(slide: Slide) -> NDArray[np.float32]:
-    """Colour of a slide's glass, RGB, shape (3,), 0–255: for scans that map no monolayer.
+def read_stain(slide: Slide) -> Stain:
+    """Glass and red cells of a slide, for scans that map no monolayer.
 
     Raises:
         SlideError: slide_unreadable; nothing of the smear can be decoded.
     """
-    return survey_slide(slide, TileGrid.over(slide.info)).stain.background
+    return survey_slide(slide, TileGrid.over(slide.info)).stain
 
 
 def _read_candidates(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.density import density_table
+from models.red_cell import estimate_red_cell, limit_shares
 from worker.monolayer.focus import measure_blur_um
 from worker.monolayer.grid import UM_PER_PX
 from worker.monolayer.single_cells import find_single_cells
@@ -40,11 +41,14 @@ class Stain:
         density: of one red cell in green light, where haemoglobin and eosin absorb; natural log.
         tint: density in red less that in blue light, over that in green, of a red cell. Nuclei
             have far more: the azure dyes absorb red and pass blue, haemoglobin the reverse.
+        red_cell: density in red, green and blue light, shape (3,), the detector's unit: of the
+            cells that lie alone, or where none does what most of the stained area suggests.
     """
 
     background: NDArray[np.float32]
     density: float
     tint: float
+    red_cell: NDArray[np.float32]
 
 
 def estimate_stain(samples: Sequence[NDArray[np.uint8]]) -> Stain:
@@ -68,5 +72,7 @@ def estimate_stain(samples: Sequence[NDArray[np.uint8]]) -> Stain:
             red, density, blue = (
                 float(np.median(np.take(table[i], pixels[:, i]))) for i in range(3)
             )
-            return Stain(background, density, (red - blue) / density)
-    return Stain(background, PRIOR_DENSITY, 0.0)
+            colour = limit_shares(np.array([red, density, blue]))
+            return Stain(background, density, (red - blue) / density, colour)
+    pooled = np.concatenate([rgb.reshape(-1, 3) for rgb in samples])
+    return Stain(background, PRIOR_DENSITY, 0.0, estimate_red_cell(pooled, background))

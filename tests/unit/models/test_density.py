@@ -1,6 +1,6 @@
 import numpy as np
 
-from models.density import MAX_DENSITY, optical_density
+from models.density import MAX_DENSITY, MAX_RELATIVE, optical_density, relative_density
 
 
 def test_glass_and_all_brighter_pixels_have_density_zero():
@@ -19,3 +19,15 @@ def test_density_is_the_natural_logarithm_of_the_transmission():
 def test_black_is_cut_to_the_highest_density():
     rgb = np.zeros((1, 1, 3), dtype=np.uint8)
     assert (optical_density(rgb, np.array([250, 250, 250])) == MAX_DENSITY).all()
+
+
+def test_a_red_cell_of_any_stain_has_relative_density_one():
+    glass = np.array([240.0, 240.0, 240.0])
+    for red_cell in ((0.1, 0.2, 0.15), (0.3, 0.7, 0.3)):
+        rgb = (241.0 * np.exp(-np.array([[red_cell]])) - 1.0).round().astype(np.uint8)
+        assert np.allclose(relative_density(rgb, glass, np.array(red_cell)), 1.0, atol=0.03)
+
+
+def test_black_is_cut_to_the_highest_relative_density():
+    rgb = np.zeros((1, 1, 3), dtype=np.uint8)
+    assert (relative_density(rgb, np.array([250, 250, 250]), np.full(3, 0.2)) == MAX_RELATIVE).all()

@@ -3,20 +3,29 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from models.background import estimate_background
 from models.checkpoint import CARD_FILE, WEIGHTS_FILE, locate_weights
-from models.detector import DEFAULT_DETECTOR, Detector, decode_peaks, margin_px
+from models.detector import DEFAULT_DETECTOR, Detector, Peak, decode_peaks, margin_px
 from models.errors import PatchShapeError, WeightsCorrupt, WeightsUnavailable
 from models.nets.heatmap import OUTPUT_STRIDE, STRIDE
+from models.red_cell import estimate_red_cell
 from tests.smears import paint_field
 
 WHITE = np.array([250.0, 250.0, 250.0])
+RED_CELL = np.array([0.2, 0.4, 0.3])
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return Detector.load()
+
+
+def detect(detector: Detector, rgb: np.ndarray) -> list[Peak]:
+    background = estimate_background(rgb)
+    (peaks,) = detector.detect(rgb[None], background, estimate_red_cell(rgb, background))
+    return peaks
 
 
 def heat_of(*cells: tuple[int, int, float]) -> np.ndarray:
@@ -67,41 +76,74 @@ def test_peaks_come_sorted_by_y_then_x():
 
 
 def test_no_fields_give_no_lists(detector):
-    assert detector.detect(np.empty((0, 64, 64, 3), np.uint8), WHITE) == []
+    assert detector.detect(np.empty((0, 64, 64, 3), np.uint8), WHITE, RED_CELL) == []
 
 
 def test_bare_glass_holds_no_leukocyte(detector):
     field = np.full((1, 160, 160, 3), 250, np.uint8)
-    assert detector.detect(field, WHITE) == [[]]
+    assert detector.detect(field, WHITE, RED_CELL) == [[]]
 
 
 def test_a_field_need_not_be_a_multiple_of_the_stride(detector):
     rgb, cells = paint_field(STRIDE * 20 + 3, STRIDE * 20 + 5, detector.card.um_per_px)
-    assert len(detector.detect(rgb[None], estimate_background(rgb))[0]) == len(cells)
+    assert len(detect(detector, rgb)) == len(cells)
 
 
 @pytest.mark.parametrize("glass", [(250, 250, 250), (255, 232, 205), (190, 215, 205)])
 def test_planted_cells_are_found_on_glass_of_any_colour(detector, glass):
     rgb, cells = paint_field(200, 240, detector.card.um_per_px, glass=glass)
-    (peaks,) = detector.detect(rgb[None], estimate_background(rgb))
+    peaks = detect(detector, rgb)
     assert len(peaks) == len(cells)
     for x, y in cells:
         assert min(np.hypot(peak.x - x, peak.y - y) for peak in peaks) < 3.0
 
 
+@pytest.mark.parametrize("gain", [0.4, 1.0, 1.4])
+def test_planted_cells_are_found_however_dark_the_stain(detector, gain):
+    rgb, cells = paint_field(200, 240, detector.card.um_per_px)
+    stained = np.exp(gain * np.log((rgb + 1.0) / 251.0)) * 251.0 - 1.0
+    assert len(detect(detector, stained.round().clip(0, 255).astype(np.uint8))) == len(cells)
+
+
+def test_the_black_around_an_eyepiece_holds_no_leukocyte(detector):
+    rgb, cells = paint_field(320, 320, detector.card.um_per_px)
+    rows, cols = np.mgrid[:320, :320]
+    rgb[np.hypot(rows - 160, cols - 160) > 150] = 6
+    peaks = detect(detector, rgb)
+    assert len(peaks) == len(cells)
+
+
+def test_one_thread_and_two_give_the_same_peaks_to_a_thousandth_of_a_px(detector):
+    rgb, cells = paint_field(320, 320, detector.card.um_per_px)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append([(p.x, p.y, p.diameter_um, p.score) for p in detect(detector, rgb)])
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found[0]) == len(cells)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+
+
 def test_fields_of_the_wrong_type_are_refused(detector):
     with pytest.raises(PatchShapeError, match="uint8"):
-        detector.detect(np.zeros((1, 64, 64, 3), np.float32), WHITE)
+        detector.detect(np.zeros((1, 64, 64, 3), np.float32), WHITE, RED_CELL)
 
 
 def test_a_field_without_its_batch_axis_is_refused(detector):
     with pytest.raises(PatchShapeError, match="want"):
-        detector.detect(np.zeros((64, 64, 3), np.uint8), WHITE)
+        detector.detect(np.zeros((64, 64, 3), np.uint8), WHITE, RED_CELL)
 
 
 def test_a_background_that_is_not_one_colour_is_refused(detector):
     with pytest.raises(PatchShapeError, match="background"):
-        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), np.ones((2, 3)))
+        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), np.ones((2, 3)), RED_CELL)
+
+
+def test_a_red_cell_without_density_is_refused(detector):
+    with pytest.raises(PatchShapeError, match="red cell"):
+        detector.detect(np.zeros((1, 64, 64, 3), np.uint8), WHITE, np.array([0.2, 0.0, 0.2]))
 
 
 def test_margin_is_a_multiple_of_the_stride_that_the_card_keeps(detector):

@@ -14,6 +14,7 @@ from models.training.detector_canvas import CanvasDataset, draw_target
 from models.training.detector_cli import evaluate_detector, fit_detector
 from models.training.detector_fields import load_cells, load_fields, resample
 from models.training.detector_fit import FitPlan, fit_network
+from models.training.detector_leave_out import leave_detector_out
 from models.training.detector_sprites import ImageStore
 from models.training.detector_stain import StainJitter
 from tests.smears import LEUKOCYTE_UM, paint_field
@@ -166,6 +167,18 @@ def test_the_command_line_fits_evaluates_and_writes_loadable_weights(data, tmp_p
     )
     sources = json.loads(evaluation.output)["sources"]
     assert sources["pig"]["leukocytes"] == 4
+
+
+def test_a_laboratory_left_out_is_judged_on_its_own_fields_only(data, tmp_path):
+    inputs = ["--fields", str(data / "fields.json"), "--cells", str(data / "cells.csv")]
+    options = ["--root", str(data), "--out", str(tmp_path), "--epochs", "1", "--steps", "1"]
+    run = CliRunner().invoke(
+        leave_detector_out, [*inputs, *options, "--group", "pig"], catch_exceptions=False
+    )
+    assert run.exit_code == 0
+    val = run.output.split("without pig, split val:\n")[1].split("without")[0]
+    assert [line.split()[:2] for line in val.splitlines()[1:]] == [["pig", "1"]]
+    assert Detector.load(str(tmp_path / "pig")).card.name == "without-pig"
 
 
 @pytest.mark.parametrize("source", ["bccd", "bcd"])

@@ -3,9 +3,10 @@ import pytest
 
 from models.background import estimate_background
 from models.detector import Detector, Peak
+from models.red_cell import estimate_red_cell
 from service.contract.failure import SlideError
 from tests.builders import ArraySlide
-from tests.smears import paint_field
+from tests.smears import RED_CELL_DENSITY, paint_field
 from worker.detection import Detections, detect_leukocytes, merge_peaks, plan_tiles
 from worker.region import CountableRegion
 from worker.slide.geometry import Region, Size
@@ -44,10 +45,8 @@ def whole() -> CountableRegion:
 
 
 def detect(slide, region, detector, **options) -> Detections:
-    background = np.array([250.0, 250.0, 250.0])
-    return detect_leukocytes(
-        slide, region, detector, background=background, **{"core_px": CORE_PX, **options}
-    )
+    stain = {"background": np.array([250.0, 250.0, 250.0]), "red_cell": np.array(RED_CELL_DENSITY)}
+    return detect_leukocytes(slide, region, detector, **{"core_px": CORE_PX, **stain, **options})
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +188,10 @@ def test_a_slide_coarser_than_the_detector_is_read_up(detector):
     assert len(found) == len(cells)
 
 
-def test_the_estimated_glass_serves_as_background(slide, pixels, detector):
-    found = detect_leukocytes(slide, whole(), detector, background=estimate_background(pixels))
+def test_the_estimated_glass_and_red_cell_serve(slide, pixels, detector):
+    background = estimate_background(pixels)
+    red_cell = estimate_red_cell(pixels, background)
+    found = detect(slide, whole(), detector, background=background, red_cell=red_cell)
     assert len(found.cells) == len(CELLS)
 
 

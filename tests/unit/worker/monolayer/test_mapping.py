@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 from service.contract.failure import AnalysisError, FailureCode
 from tests.builders import GLASS, ArraySlide, expose, lay_cells
-from worker.monolayer import MonolayerMap, Verdict, estimate_background, map_monolayer
+from worker.monolayer import MonolayerMap, Verdict, map_monolayer, read_stain
 from worker.monolayer.grid import TILE_PX, UM_PER_PX
 from worker.slide.geometry import Region
 
@@ -241,4 +241,4 @@ def test_the_glass_of_a_slide_is_found_without_a_map(stacked: NDArray[np.float32
     cells = stacked.copy()
     cells[: SHAPE[0] // 3] = 0
     slide = ArraySlide(expose(cells), UM_PER_PX)
-    assert estimate_background(slide) == pytest.approx(np.array(GLASS), abs=1.5)
+    assert read_stain(slide).background == pytest.approx(np.array(GLASS), abs=1.5)

@@ -12,6 +12,7 @@ STAIN = Stain(
     np.array(GLASS, np.float32),
     density=RED_CELL[1],
     tint=(RED_CELL[0] - RED_CELL[2]) / RED_CELL[1],
+    red_cell=np.array(RED_CELL, np.float32),
 )
 GOOD = Measures(layers=0.3, coverage=0.3, overlap=0.02, leukocytes=0.01, blur_um=0.5)
 TILE = (TILE_PX, TILE_PX)

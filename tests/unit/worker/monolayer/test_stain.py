@@ -25,6 +25,7 @@ def test_glass_and_red_cell_are_read_off_a_single_layer(stain: float) -> None:
     found = estimate_stain([take_sample(stain=stain)])
     assert found.background == pytest.approx(np.array(GLASS), abs=1.5)
     assert found.density == pytest.approx(stain * RED_CELL[1], rel=0.07)
+    assert found.red_cell == pytest.approx(stain * np.array(RED_CELL), rel=0.07)
     assert found.tint == pytest.approx((RED_CELL[0] - RED_CELL[2]) / RED_CELL[1], abs=0.05)
 
 
@@ -40,7 +41,18 @@ def test_thick_samples_do_not_pass_for_one_layer_beside_a_thin_one() -> None:
 
 def test_without_cells_the_density_is_the_prior() -> None:
     glass = expose(np.zeros(TILE, np.float32))
-    assert estimate_stain([glass]).density == PRIOR_DENSITY
+    found = estimate_stain([glass])
+    assert found.density == found.red_cell[1] == pytest.approx(PRIOR_DENSITY)
+
+
+def test_where_no_cell_lies_alone_the_detector_s_unit_is_what_most_of_the_stained_area_has() -> (
+    None
+):
+    touching = np.zeros(TILE, np.float32)
+    touching[:, 40:] = 1.0
+    found = estimate_stain([expose(touching, stain=1.3)])
+    assert found.density == PRIOR_DENSITY
+    assert found.red_cell == pytest.approx(1.3 * np.array(RED_CELL), rel=0.05)
 
 
 def test_only_cells_that_touch_nothing_are_single() -> None:
