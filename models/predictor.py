@@ -6,7 +6,7 @@ from typing import Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from models.card import ClassifierCard, load_card
 from models.checkpoint import WEIGHTS_FILE, WEIGHTS_ROOT, load_weights, locate_weights
@@ -101,11 +101,21 @@ class Classifier:
             out[batch] = self._forward(patches[batch])
         return out
 
+    def logits(self, images: Tensor) -> Tensor:
+        """What the softmax is taken of; gradients flow back to the pixels.
+
+        Args:
+            images: RGB on `device`, shape (N, 3, patch_px, patch_px), 0–1.
+
+        Returns:
+            Shape (N, 15), divided by the card's temperature, −inf for unsupported classes.
+        """
+        images = normalise(resize(images, self.card.input_px), self.card.mean, self.card.std)
+        logits = self._network(images.contiguous(memory_format=torch.channels_last)).float()
+        return (logits / self.card.temperature).masked_fill(self._masked, -torch.inf)
+
     @torch.inference_mode()
     def _forward(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        images = resize(to_tensor(patches).to(self.device), self.card.input_px)
-        images = normalise(images, self.card.mean, self.card.std)
-        logits = self._network(images.contiguous(memory_format=torch.channels_last)).float()
-        logits = (logits / self.card.temperature).masked_fill(self._masked, -torch.inf)
+        logits = self.logits(to_tensor(patches).to(self.device))
         probabilities: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
         return probabilities

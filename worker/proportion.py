@@ -1,6 +1,6 @@
-"""A part of a whole, with its exact confidence interval."""
+"""A part of a whole in percent, with its exact confidence interval."""
 
-from scipy.special import betaincinv
+from models.binomial import exact_interval
 
 PERCENT_DECIMALS = 4
 """One cell in a million is still not zero."""
@@ -14,17 +14,11 @@ def percent_of(count: int, total: int) -> float | None:
 def clopper_pearson(count: int, total: int) -> tuple[float, float] | None:
     """Exact binomial 95 % interval of a percentage, %, rounded; None of nothing.
 
-    Clopper CJ, Pearson ES. "The use of confidence or fiducial limits illustrated in the case of
-    the binomial." Biometrika 26, 404–413 (1934): the 2.5 % quantile of Beta(k, n − k + 1) and the
-    97.5 % quantile of Beta(k + 1, n − k); 0 and 100 at the ends.
-
     Raises:
         ValueError: not 0 ≤ count ≤ total.
     """
-    if not 0 <= count <= total:
-        raise ValueError(f"{count} of {total} is not a proportion")
-    if total == 0:
+    interval = exact_interval(count, total)
+    if interval is None:
         return None
-    lower = 0.0 if count == 0 else float(betaincinv(count, total - count + 1, 0.025))
-    upper = 1.0 if count == total else float(betaincinv(count + 1, total - count, 0.975))
+    lower, upper = interval
     return round(100 * lower, PERCENT_DECIMALS), round(100 * upper, PERCENT_DECIMALS)

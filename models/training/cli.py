@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from models.errors import ModelError
-from models.training.detector_cli import evaluate_detector, fit_detector
-from models.training.detector_leave_out import leave_detector_out
+from models.training.detector.cli import evaluate_detector, fit_detector
+from models.training.detector.leave_out import leave_detector_out
 
 
 class TrainGroup(click.Group):
@@ -54,9 +54,9 @@ _ROOT = click.option(
 def fit(manifest: Path, root: Path, out: Path, recipe_name: str, split: str) -> None:
     """Train a classifier; run again to resume a stopped run."""
     from models.allocator import keep_freed_memory
-    from models.training.fit import fit as fit_classifier
-    from models.training.manifest import read_manifest
-    from models.training.recipe import RECIPES
+    from models.training.classifier.fit import fit as fit_classifier
+    from models.training.classifier.recipe import RECIPES
+    from models.training.data.manifest import read_manifest
 
     if recipe_name not in RECIPES:
         raise click.BadParameter(f"{recipe_name!r}; known: {', '.join(RECIPES)}")
@@ -87,8 +87,8 @@ def export(
 ) -> None:
     """Turn a finished run into weights with a card: `--out models/weights/NAME`."""
     from models.allocator import keep_freed_memory
-    from models.training.export import export_classifier
-    from models.training.manifest import read_manifest
+    from models.training.classifier.export import export_classifier
+    from models.training.data.manifest import read_manifest
 
     keep_freed_memory()
     card = export_classifier(
@@ -116,8 +116,8 @@ def evaluate(weights: str, manifest: Path, root: Path, split: str | None, as_jso
     """
     from models.allocator import keep_freed_memory
     from models.predictor import Classifier
-    from models.training.evaluate import predict_cells
-    from models.training.manifest import read_manifest
+    from models.training.data.manifest import read_manifest
+    from models.training.evaluation.predictions import predict_cells
     from models.training.progress import track
 
     keep_freed_memory()
@@ -139,6 +139,6 @@ def evaluate(weights: str, manifest: Path, root: Path, split: str | None, as_jso
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
-    from models.training.tables import print_evaluation
+    from models.training.evaluation.tables import print_evaluation
 
     print_evaluation(result)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.training.recipe import Augmentation
+from models.training.classifier.recipe import Augmentation
 
 
 def augment(

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from models.nets.registry import build_network
 from models.preprocess import normalise, to_tensor
 from models.taxonomy import CODES, INDEX, CellClass
-from models.training.augment import augment
-from models.training.crops import read_crops
-from models.training.manifest import LabelledCell, Manifest
-from models.training.recipe import Recipe
+from models.training.classifier.augment import augment
+from models.training.classifier.recipe import Recipe
+from models.training.data.crops import read_crops
+from models.training.data.manifest import LabelledCell, Manifest
 
 PATCH_UM: Final = 29.0
 """Width of the classifier's view (Matek et al. 2019: 400 px of 0.0725 µm)."""

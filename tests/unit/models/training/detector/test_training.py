@@ -10,13 +10,13 @@ from PIL import Image
 
 from models.detector import Detector
 from models.nets.heatmap import HeatmapNet
-from models.training.detector_canvas import CanvasDataset, draw_target
-from models.training.detector_cli import evaluate_detector, fit_detector
-from models.training.detector_fields import load_cells, load_fields, resample
-from models.training.detector_fit import FitPlan, fit_network
-from models.training.detector_leave_out import leave_detector_out
-from models.training.detector_sprites import ImageStore
-from models.training.detector_stain import StainJitter
+from models.training.detector.canvas import CanvasDataset, draw_target
+from models.training.detector.cli import evaluate_detector, fit_detector
+from models.training.detector.fields import load_cells, load_fields, resample
+from models.training.detector.fit import FitPlan, fit_network
+from models.training.detector.leave_out import leave_detector_out
+from models.training.detector.sprites import ImageStore
+from models.training.detector.stain import StainJitter
 from tests.smears import LEUKOCYTE_UM, paint_field
 
 
@@ -183,7 +183,7 @@ def test_a_laboratory_left_out_is_judged_on_its_own_fields_only(data, tmp_path):
 
 @pytest.mark.parametrize("source", ["bccd", "bcd"])
 def test_shipped_weights_reach_their_figures_on_real_fields(real_data, source):
-    from models.training.detector_evaluate import evaluate_fields
+    from models.training.detector.evaluate import evaluate_fields
 
     fields = [
         field for field in load_fields(real_data / "fields.json", "val") if field.source == source

@@ -8,7 +8,7 @@ from typing import Final
 from models.checkpoint import CARD_FILE, WEIGHTS_FILE, save_weights
 from models.detector import DetectorCard, margin_px
 from models.nets.heatmap import STRIDE, HeatmapNet
-from models.training.detector_evaluate import SourceScore
+from models.training.detector.evaluate import SourceScore
 
 UM_PER_PX: Final = 0.58
 """The detector's scale: 1/8 of the classifier's in each direction, 1/64 of its pixels."""

@@ -16,7 +16,7 @@ from models.background import estimate_background
 from models.density import optical_density
 from models.nets.heatmap import MEAN_DIAMETER_UM
 from models.red_cell import estimate_red_cell
-from models.training.detector_fields import CellRecord, FieldRecord, read_rgb, resample
+from models.training.detector.fields import CellRecord, FieldRecord, read_rgb, resample
 
 CACHE_UM_PER_PX: Final = 0.29
 RED_CELL_DENSITY: Final = 0.4

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from models.training.detector_cli import (
+from models.training.detector.cli import (
     CELLS,
     EPOCHS,
     FIELDS,
@@ -59,11 +59,11 @@ def leave_detector_out(
 
     from models.allocator import keep_freed_memory
     from models.detector import Detector
-    from models.training.detector_evaluate import evaluate_fields
-    from models.training.detector_fields import load_fields
-    from models.training.detector_fit import FitPlan
-    from models.training.detector_sprites import ImageStore
-    from models.training.detector_train import DataPaths, train_detector
+    from models.training.detector.evaluate import evaluate_fields
+    from models.training.detector.fields import load_fields
+    from models.training.detector.fit import FitPlan
+    from models.training.detector.sprites import ImageStore
+    from models.training.detector.train import DataPaths, train_detector
 
     keep_freed_memory()
     torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.training.manifest import LabelledCell
+from models.training.data.manifest import LabelledCell
 
 
 def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uint8]:

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from models.density import relative_density
 from models.nets.heatmap import MEAN_DIAMETER_UM, OUTPUT_STRIDE
-from models.training.detector_black import draw_black
-from models.training.detector_fields import CellRecord, FieldRecord
-from models.training.detector_pieces import (
+from models.training.detector.black import draw_black
+from models.training.detector.fields import CellRecord, FieldRecord
+from models.training.detector.pieces import (
     Piece,
     cut_piece,
     darken_cells,
@@ -26,8 +26,8 @@ from models.training.detector_pieces import (
     paste_cells,
     strew_specks,
 )
-from models.training.detector_sprites import ImageStore, SourceImage
-from models.training.detector_stain import StainJitter, expose, jitter_optics, jitter_stain
+from models.training.detector.sprites import ImageStore, SourceImage
+from models.training.detector.stain import StainJitter, expose, jitter_optics, jitter_stain
 
 SHARES: Final = {
     "bccd": 0.13, "bcd": 0.13, "raabin": 0.14, "pig": 0.18, "chula": 0.18,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from models.density import MAX_RELATIVE
-from models.training.detector_black import draw_black
-from models.training.detector_canvas import hide_cells
-from models.training.detector_pieces import Piece, darken_cells
-from models.training.detector_stain import StainJitter, expose, jitter_stain
+from models.training.detector.black import draw_black
+from models.training.detector.canvas import hide_cells
+from models.training.detector.pieces import Piece, darken_cells
+from models.training.detector.stain import StainJitter, expose, jitter_stain
 
 QUIET = StainJitter(gamma=0.0, glass=0.0, tilt=0.0)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from models.training.detector_evaluate import SourceScore
+    from models.training.detector.evaluate import SourceScore
 
 FIELDS = click.option(
     "--fields",
@@ -68,9 +68,9 @@ def fit_detector(
     import torch
 
     from models.allocator import keep_freed_memory
-    from models.training.detector_fit import FitPlan
-    from models.training.detector_sprites import ImageStore
-    from models.training.detector_train import DataPaths, train_detector
+    from models.training.detector.fit import FitPlan
+    from models.training.detector.sprites import ImageStore
+    from models.training.detector.train import DataPaths, train_detector
 
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -104,9 +104,9 @@ def evaluate_detector(
     """
     from models.allocator import keep_freed_memory
     from models.detector import DEFAULT_DETECTOR, Detector
-    from models.training.detector_evaluate import evaluate_fields
-    from models.training.detector_export import summarise_score
-    from models.training.detector_fields import load_fields
+    from models.training.detector.evaluate import evaluate_fields
+    from models.training.detector.export import summarise_score
+    from models.training.detector.fields import load_fields
 
     keep_freed_memory()
     detector = Detector.load(weights or DEFAULT_DETECTOR)

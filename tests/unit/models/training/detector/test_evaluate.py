@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.detector import Peak
-from models.training.detector_evaluate import FieldOutcome, match_peaks, sum_outcomes
+from models.training.detector.evaluate import FieldOutcome, match_peaks, sum_outcomes
 
 BOX = [10.0, 10.0, 30.0, 30.0]
 

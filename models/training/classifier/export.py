@@ -17,10 +17,10 @@ from models.errors import ModelError
 from models.nets.registry import build_network
 from models.predictor import Classifier
 from models.taxonomy import ATYPICAL, BLAST, CODES, INDEX, CellClass
-from models.training.evaluate import Predictions, predict_cells
-from models.training.fit import MEAN, PATCH_UM, STD
-from models.training.manifest import LabelledCell
-from models.training.metrics import group_probability
+from models.training.classifier.fit import MEAN, PATCH_UM, STD
+from models.training.data.manifest import LabelledCell
+from models.training.evaluation.metrics import group_probability
+from models.training.evaluation.predictions import Predictions, predict_cells
 
 SPECIFICITY: Final = 0.95
 """Operating points are set so that at most one in twenty other cells is counted."""
@@ -162,10 +162,10 @@ def find_operating_point(
 def _of_source(
     predictions: Predictions, source: str
 ) -> tuple[NDArray[np.float32], list[CellClass]]:
-    inside = [i for i, cell in enumerate(predictions.cells) if cell.source == source]
-    if not inside:
+    part = predictions.of_source(source)
+    if not part.cells:
         raise ModelError(f"no validation cell comes from {source!r}")
-    return predictions.probabilities[inside], [predictions.cells[i].label for i in inside]
+    return part.probabilities, part.labels
 
 
 def _network_state(checkpoint: Path, epochs: int) -> dict[str, torch.Tensor]:

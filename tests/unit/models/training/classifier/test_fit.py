@@ -13,10 +13,10 @@ from models.errors import ModelError, WeightsCorrupt
 from models.nets import registry
 from models.predictor import Classifier
 from models.taxonomy import CODES, CellClass
-from models.training.export import export_classifier, sharpen
-from models.training.fit import BalancedSampler, fit
-from models.training.manifest import LabelledCell, Manifest
-from models.training.recipe import Recipe
+from models.training.classifier.export import export_classifier, sharpen
+from models.training.classifier.fit import BalancedSampler, fit
+from models.training.classifier.recipe import Recipe
+from models.training.data.manifest import LabelledCell, Manifest
 
 COLOURS = {
     CellClass.MYO: (80, 40, 140),

@@ -1,7 +1,7 @@
 import torch
 
-from models.training.augment import augment
-from models.training.recipe import Augmentation
+from models.training.classifier.augment import augment
+from models.training.classifier.recipe import Augmentation
 
 STILL = Augmentation(
     scale=0, shift_um=0, stain_gain=0, stain_mix=0, glass=0, blur=0, noise=0, fade=0

@@ -1,6 +1,6 @@
 import pytest
 
-from models.training.manifest import ManifestError, read_manifest
+from models.training.data.manifest import ManifestError, read_manifest
 
 HEADER = "path,source,label,patient,split,um_per_px\n"
 

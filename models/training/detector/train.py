@@ -8,13 +8,13 @@ import torch
 
 from models.detector import Detector
 from models.nets.heatmap import HeatmapNet
-from models.training.detector_canvas import CanvasDataset
-from models.training.detector_evaluate import SourceScore, evaluate_fields
-from models.training.detector_export import UM_PER_PX, describe_detector, export_detector
-from models.training.detector_fields import load_cells, load_fields
-from models.training.detector_fit import FitPlan, fit_network
-from models.training.detector_sprites import ImageStore
-from models.training.detector_stain import StainJitter
+from models.training.detector.canvas import CanvasDataset
+from models.training.detector.evaluate import SourceScore, evaluate_fields
+from models.training.detector.export import UM_PER_PX, describe_detector, export_detector
+from models.training.detector.fields import load_cells, load_fields
+from models.training.detector.fit import FitPlan, fit_network
+from models.training.detector.sprites import ImageStore
+from models.training.detector.stain import StainJitter
 
 
 @dataclass(frozen=True, slots=True)

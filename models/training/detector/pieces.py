@@ -10,8 +10,8 @@ from PIL import Image
 from scipy import ndimage
 
 from models.density import MAX_RELATIVE, relative_density
-from models.training.detector_fields import resample
-from models.training.detector_sprites import SourceImage
+from models.training.detector.fields import resample
+from models.training.detector.sprites import SourceImage
 
 Box = tuple[float, float, float, float]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.background import estimate_background
 from models.detector import Detector, Peak
 from models.red_cell import estimate_red_cell
-from models.training.detector_fields import FieldRecord, read_rgb, resample
+from models.training.detector.fields import FieldRecord, read_rgb, resample
 
 SLIVER_UM: Final = 4.0
 """A box on the field's edge whose shorter side is below this is neither wanted nor counted

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from models.nets.heatmap import HeatmapNet
-from models.training.detector_canvas import CanvasDataset
+from models.training.detector.canvas import CanvasDataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.taxonomy import BLAST, CODES, INDEX, CellClass
-from models.training.metrics import expected_calibration_error, group_auc, measure
+from models.training.evaluation.metrics import expected_calibration_error, group_auc, measure
 
 MYO, NGS, LYT = CellClass.MYO, CellClass.NGS, CellClass.LYT
 

@@ -1,0 +1,1 @@
+"""Training the classifier: recipes, data order, augmentation, runs, calibration, export."""

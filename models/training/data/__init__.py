@@ -1,0 +1,1 @@
+"""Labelled cells: manifests, pixels, duplicates, folds, the LMU data set."""
