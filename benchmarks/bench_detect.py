@@ -118,8 +118,8 @@ def main() -> None:
             detect_leukocytes,
             region=found.region,
             detector=detector,
-            background=found.background,
-            red_cell=found.red_cell,
+            background=found.stain.background,
+            red_cell=found.stain.red_cell,
         ),
     }
     reading: dict[str, list[float]] = {}

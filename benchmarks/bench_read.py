@@ -10,7 +10,7 @@ page cache for all alike. Opening stands apart: ours hashes the file and checks 
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -158,7 +158,8 @@ def main() -> None:
     }
     measures: dict[str, Any] = {}
     details: dict[str, Any] = {}
-    with nullcontext({}) if options.no_rivals else running_rivals(RIVALS) as rivals:
+    with ExitStack() as stack:
+        rivals = {} if options.no_rivals else stack.enter_context(running_rivals(RIVALS))
         contestants = list_contestants(rivals)
         for title, centres in lists.items():
             result = measure(slide.path, centres, options.rounds, contestants)

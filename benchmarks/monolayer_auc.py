@@ -78,4 +78,4 @@ def main(seeds: int = 6, *areas: float) -> None:
 
 if __name__ == "__main__":
     numbers = [float(argument) for argument in sys.argv[1:]]
-    main(*([int(numbers[0]), *numbers[1:]] if numbers else []))
+    main(int(numbers[0]), *numbers[1:]) if numbers else main()

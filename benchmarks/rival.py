@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.readers import PATCH_PX, Centres, Read, corners
+from benchmarks.readers import Read, corners
+from benchmarks.slides import PATCH_PX, Centres
 
 HERE: Final = Path(__file__).parent
 ENVIRONMENT: Final = HERE / ".rivals" / "venv"

@@ -22,7 +22,6 @@ from worker.results import write_results
 LIBRARIES: Final = (
     "smearscan",
     "torch",
-    "torchvision",
     "openslide-python",
     "openslide-bin",
     "tiffslide",

@@ -10,7 +10,6 @@ from service.contract.report import ClassifierRecord, DetectorRecord, ModelThres
 
 LIBRARIES: Final = (
     "torch",
-    "torchvision",
     "numpy",
     "openslide-python",
     "tifffile",

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from models.background import estimate_background
 from models.detector import Detector, Peak
@@ -76,6 +77,26 @@ def test_moving_the_tile_grid_does_not_move_a_cell(slide, detector, sound, grid_
         assert other.diameter_um == pytest.approx(one.diameter_um, abs=1e-3)
         assert other.score == pytest.approx(one.score, abs=1e-4)
         assert other.edge == one.edge
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_does_not_change_the_cells(
+    slide, detector, sound, threads, torch_threads
+):
+    torch_threads(threads)
+    found = detect(slide, whole(), detector).cells
+    assert len(found) == len(sound.cells)
+    for one, other in zip(sound.cells, found, strict=True):
+        place = (other.x_px, other.y_px, other.diameter_um)
+        assert place == pytest.approx((one.x_px, one.y_px, one.diameter_um), abs=1e-3)
+        assert other.score == pytest.approx(one.score, abs=1e-4)
 
 
 def test_the_core_size_does_not_change_the_cells(slide, detector, sound):
