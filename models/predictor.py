@@ -111,8 +111,8 @@ class Classifier:
             Shape (N, 15), divided by the card's temperature, −inf for unsupported classes.
         """
         images = normalise(resize(images, self.card.input_px), self.card.mean, self.card.std)
-        logits = self._network(images.contiguous(memory_format=torch.channels_last)).float()
-        return (logits / self.card.temperature).masked_fill(self._masked, -torch.inf)
+        logits: Tensor = self._network(images.contiguous(memory_format=torch.channels_last))
+        return (logits.float() / self.card.temperature).masked_fill(self._masked, -torch.inf)
 
     @torch.inference_mode()
     def _forward(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from models.training.classifier.cli import fit_classifier
 from models.training.detector.cli import evaluate_detector, fit_detector
 from models.training.detector.leave_out import leave_detector_out
 
@@ -27,6 +28,7 @@ def train() -> None:
     """Train and evaluate the networks (extra `train`)."""
 
 
+train.add_command(fit_classifier, "fit")
 train.add_command(fit_detector, "detector")
 train.add_command(leave_detector_out, "detector-leave-out")
 train.add_command(evaluate_detector, "evaluate-detector")
@@ -43,27 +45,6 @@ _ROOT = click.option(
     required=True,
     help="Directory that the manifest's paths are relative to.",
 )
-
-
-@train.command()
-@_MANIFEST
-@_ROOT
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--recipe", "recipe_name", default="served-cpu", show_default=True)
-@click.option("--split", default="train", show_default=True, help="Rows to train on.")
-def fit(manifest: Path, root: Path, out: Path, recipe_name: str, split: str) -> None:
-    """Train a classifier; run again to resume a stopped run."""
-    from models.allocator import keep_freed_memory
-    from models.training.classifier.fit import fit as fit_classifier
-    from models.training.classifier.recipe import RECIPES
-    from models.training.data.manifest import read_manifest
-
-    if recipe_name not in RECIPES:
-        raise click.BadParameter(f"{recipe_name!r}; known: {', '.join(RECIPES)}")
-    keep_freed_memory()
-    cells = read_manifest(manifest, root=root, split=split)
-    click.echo(f"{len(cells.cells)} cells; left out: {dict(cells.left_out)}", err=True)
-    fit_classifier(RECIPES[recipe_name], cells, out=out)
 
 
 @train.command()

@@ -28,7 +28,7 @@ def augment(
         patch_um: width of the view, µm.
         px: width of the view, px.
         how: strengths.
-        generator: the only source of randomness.
+        generator: the only source of randomness, on the device of the fields.
 
     Returns:
         (N, 3, px, px) in 0–1.
@@ -37,8 +37,8 @@ def augment(
     views = _fade(views, patch_um=patch_um, how=how, rng=generator)
     views = _stain(views, how=how, rng=generator)
     views = _blur(views, how=how, rng=generator)
-    sigma = how.noise * torch.rand((len(views), 1, 1, 1), generator=generator)
-    return (views + sigma * torch.randn(views.shape, generator=generator)).clamp_(0.0, 1.0)
+    sigma = how.noise * _uniform((len(views), 1, 1, 1), generator)
+    return (views + sigma * _normal(views.shape, generator)).clamp_(0.0, 1.0)
 
 
 def _move(
@@ -52,11 +52,11 @@ def _move(
 ) -> Tensor:
     """Rotate by any angle, mirror, magnify and shift; one interpolation for all."""
     n = len(fields)
-    angle = torch.rand(n, generator=rng) * (2 * torch.pi)
-    mirror = torch.randint(0, 2, (n,), generator=rng) * 2.0 - 1.0
-    magnification = torch.exp(torch.randn(n, generator=rng) * how.scale)
+    angle = _uniform(n, rng) * (2 * torch.pi)
+    mirror = torch.randint(0, 2, (n,), generator=rng, device=rng.device) * 2.0 - 1.0
+    magnification = torch.exp(_normal(n, rng) * how.scale)
     extent = patch_um / field_um / magnification
-    shift = torch.randn((n, 2), generator=rng) * (2 * how.shift_um / field_um)
+    shift = _normal((n, 2), rng) * (2 * how.shift_um / field_um)
     cos, sin = torch.cos(angle) * extent, torch.sin(angle) * extent
     rows = [
         torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
@@ -72,10 +72,10 @@ def _move(
 def _fade(views: Tensor, *, patch_um: float, how: Augmentation, rng: torch.Generator) -> Tensor:
     """Blend everything outside a circle of 8–12 µm radius into the patch's own glass colour."""
     n, _, px, _ = views.shape
-    axis = ((torch.arange(px) + 0.5) / px - 0.5) * patch_um
+    axis = ((torch.arange(px, device=rng.device) + 0.5) / px - 0.5) * patch_um
     distance_um = torch.hypot(axis[None, :], axis[:, None])
-    radius_um = 8.0 + 4.0 * torch.rand((n, 1, 1, 1), generator=rng)
-    chosen = torch.rand((n, 1, 1, 1), generator=rng) < how.fade
+    radius_um = 8.0 + 4.0 * _uniform((n, 1, 1, 1), rng)
+    chosen = _uniform((n, 1, 1, 1), rng) < how.fade
     outside = torch.sigmoid((distance_um - radius_um) * 4.0) * chosen
     glass = views.flatten(2).quantile(0.95, dim=2)[:, :, None, None]
     return views * (1.0 - outside) + glass * outside
@@ -85,19 +85,19 @@ def _stain(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
     """Change each image's stain strengths, stain hues and glass colour."""
     n = len(views)
     density = -torch.log(views.clamp_min(1 / 255))
-    mix = torch.eye(3) + how.stain_mix * torch.randn((n, 3, 3), generator=rng)
-    gain = torch.exp(how.stain_gain * torch.randn((n, 3, 1), generator=rng))
-    overall = torch.exp(how.stain_gain * torch.randn((n, 1, 1), generator=rng))
-    glass = how.glass * torch.randn((n, 3, 1, 1), generator=rng)
+    mix = torch.eye(3, device=rng.device) + how.stain_mix * _normal((n, 3, 3), rng)
+    gain = torch.exp(how.stain_gain * _normal((n, 3, 1), rng))
+    overall = torch.exp(how.stain_gain * _normal((n, 1, 1), rng))
+    glass = how.glass * _normal((n, 3, 1, 1), rng)
     density = torch.einsum("nij,njhw->nihw", mix * gain * overall, density) + glass
     return torch.exp(-density).clamp_(0.0, 1.0)
 
 
 def _blur(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
     """Blur a share of the batch, one sigma for all of it."""
-    chosen = torch.rand(len(views), generator=rng) < how.blur
-    sigma = 0.3 + 1.2 * float(torch.rand((), generator=rng))
-    taps = torch.exp(-0.5 * (torch.arange(-4, 5) / sigma) ** 2)
+    chosen = _uniform(len(views), rng) < how.blur
+    sigma = 0.3 + 1.2 * float(_uniform((), rng))
+    taps = torch.exp(-0.5 * (torch.arange(-4, 5, device=rng.device) / sigma) ** 2)
     taps = (taps / taps.sum()).to(views.dtype)
     if not chosen.any():
         return views
@@ -107,3 +107,11 @@ def _blur(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
     views = views.clone()
     views[chosen] = some
     return views
+
+
+def _uniform(shape: int | tuple[int, ...], rng: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=rng, device=rng.device)
+
+
+def _normal(shape: int | tuple[int, ...], rng: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=rng, device=rng.device)

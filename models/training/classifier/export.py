@@ -17,7 +17,6 @@ from models.errors import ModelError
 from models.nets.registry import build_network
 from models.predictor import Classifier
 from models.taxonomy import ATYPICAL, BLAST, CODES, INDEX, CellClass
-from models.training.classifier.fit import MEAN, PATCH_UM, STD
 from models.training.data.manifest import LabelledCell
 from models.training.evaluation.metrics import group_probability
 from models.training.evaluation.predictions import Predictions, predict_cells
@@ -79,9 +78,9 @@ def export_classifier(
         classes=CODES,
         unsupported_classes=tuple(code for code in CODES if code not in present),
         input_px=recipe["stages"][-1][1],
-        patch_um=PATCH_UM,
-        mean=MEAN,
-        std=STD,
+        patch_um=recipe["patch_um"],
+        mean=tuple(recipe["mean"]),
+        std=tuple(recipe["std"]),
         temperature=1.0,
         calibration="none",
         blast=unset,

@@ -1,218 +1,226 @@
-"""Train a classifier: Lightning does loops, precision, checkpoints and resuming."""
+"""Train a classifier: Lightning does loops, precision, devices and loggers."""
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import lightning
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Sampler
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from models.nets.registry import build_network
-from models.preprocess import normalise, to_tensor
-from models.taxonomy import CODES, INDEX, CellClass
-from models.training.classifier.augment import augment
+from models.errors import ModelError
+from models.taxonomy import CODES
+from models.training.classifier.batches import BatchLoader, CropBatches, load_in_order
+from models.training.classifier.checkpointing import EVERY_S, Checkpointing
+from models.training.classifier.draws import EpochBatches, plan_draws
+from models.training.classifier.loss import ClassLoss
+from models.training.classifier.module import ClassifierModule
+from models.training.classifier.projection import Projecting
 from models.training.classifier.recipe import Recipe
-from models.training.data.crops import read_crops
-from models.training.data.manifest import LabelledCell, Manifest
+from models.training.classifier.run import CHECKPOINT, FINISHED, PROJECTION, begin_run
+from models.training.data.crop_store import CropStore, choose_px
+from models.training.data.hold_out import hold_out
+from models.training.data.manifest import LabelledCell
 
-PATCH_UM: Final = 29.0
-"""Width of the classifier's view (Matek et al. 2019: 400 px of 0.0725 µm)."""
-
-FIELD_UM: Final = 36.0
-"""Width kept of every training crop: room to rotate; CellaVision crops are 36 µm wide."""
-
-MEAN: Final = (0.85, 0.72, 0.71)
-STD: Final = (0.18, 0.22, 0.12)
-"""RGB statistics of DeepAPL and PBC training crops, 0–1, rounded; saved in the card."""
-
-Batch = tuple[NDArray[np.uint8], Tensor]
+LOG_STEPS: Final = 20
 
 
-class CropSet(Dataset[tuple[NDArray[np.uint8], int]]):
-    """Training crops, decoded once and kept in memory as uint8."""
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """What a run computes on.
 
-    def __init__(self, cells: Sequence[LabelledCell], *, px: int) -> None:
-        self.crops, readable = read_crops(cells, field_um=FIELD_UM, px=px)
-        self.cells = [cells[i] for i in readable]
-        kept = set(readable)
-        self.unreadable = [cell.path.name for i, cell in enumerate(cells) if i not in kept]
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        return self.crops[index], INDEX[self.cells[index].label]
-
-
-class BalancedSampler(Sampler[int]):
-    """Draws cells with replacement, the same for the same seed and epoch.
-
-    A class of n cells is drawn in proportion to n ** power, and its draws are split evenly
-    between the sources it comes from: no class can be told by its laboratory alone where two
-    laboratories have it.
+    Attributes:
+        devices: of each machine; None takes every GPU, or the CPU.
+        nodes: machines; each starts the same command under torchrun.
+        workers: processes a device that fetch batches; None is none on a CPU and 4 beside a GPU.
+        accelerator: Lightning's name: "auto", "cpu", "gpu".
     """
 
-    def __init__(self, cells: Sequence[LabelledCell], *, power: float, seed: int) -> None:
-        per_class = Counter(cell.label for cell in cells)
-        per_source = Counter((cell.label, cell.source) for cell in cells)
-        sources = Counter(label for label, _ in per_source)
-        self.weights = torch.tensor(
-            [
-                per_class[c.label] ** power / sources[c.label] / per_source[c.label, c.source]
-                for c in cells
-            ],
-            dtype=torch.float64,
-        )
-        self.seed = seed
-        self.epoch = 0
+    devices: int | None = None
+    nodes: int = 1
+    workers: int | None = None
+    accelerator: str = "auto"
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of every epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    def __iter__(self) -> Iterator[int]:
-        rng = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        drawn = torch.multinomial(self.weights, len(self), replacement=True, generator=rng)
-        yield from drawn.tolist()
+    @property
+    def fetching(self) -> int:
+        """Processes a device that fetch batches."""
+        if self.workers is not None:
+            return self.workers
+        return 4 if torch.cuda.is_available() and self.accelerator != "cpu" else 0
 
 
-class ClassifierModule(lightning.LightningModule):
-    """The training step of a classifier.
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """How often a run is saved, and where its crops lie.
 
-    Classes without a single training cell are masked out of the softmax, here as in serving.
+    Attributes:
+        crops: folder of decoded crops, shared by runs; None puts it into the run.
+        every_s: at most this much work is lost by a kill.
+        every_steps: also after each so many steps.
     """
 
-    def __init__(self, recipe: Recipe, *, supported: Tensor, steps_per_epoch: int) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.steps = steps_per_epoch * recipe.epochs
-        network = build_network(recipe.network, len(CODES))
-        self.network: nn.Module = network.to(memory_format=torch.channels_last)
-        self.supported: Tensor
-        self.register_buffer("supported", supported, persistent=False)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one augmented batch."""
-        crops, labels = batch
-        rng = torch.Generator().manual_seed(
-            (self.recipe.seed * 100_003 + self.current_epoch) * 100_003 + batch_idx
-        )
-        with torch.autocast(self.device.type, enabled=False):
-            views = augment(
-                to_tensor(crops),
-                field_um=FIELD_UM,
-                patch_um=PATCH_UM,
-                px=self.recipe.input_px_at(self.current_epoch),
-                how=self.recipe.augmentation,
-                generator=rng,
-            )
-        views = normalise(views, MEAN, STD).to(
-            self.device, memory_format=torch.channels_last, non_blocking=True
-        )
-        logits = self.network(views).float()
-        loss = _smoothed_cross_entropy(
-            logits, labels.to(self.device), self.supported, self.recipe.label_smoothing
-        )
-        self.log("loss", loss, prog_bar=True, on_epoch=True, on_step=True, batch_size=len(labels))
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW under one cycle over all stages; no decay of biases and normalisation."""
-        decay = [p for p in self.network.parameters() if p.ndim > 1]
-        free = [p for p in self.network.parameters() if p.ndim <= 1]
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": decay, "weight_decay": self.recipe.weight_decay},
-                {"params": free, "weight_decay": 0.0},
-            ],
-            lr=self.recipe.learning_rate,
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.recipe.learning_rate, total_steps=self.steps, pct_start=0.15
-        )
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+    crops: Path | None = None
+    every_s: float = EVERY_S
+    every_steps: int | None = None
 
 
-def fit(recipe: Recipe, manifest: Manifest, *, out: Path) -> None:
-    """Train on every cell of a manifest; resumes from `out` if a run was stopped there.
+def fit(
+    recipe: Recipe,
+    cells: Sequence[LabelledCell],
+    *,
+    out: Path,
+    machines: Machines | None = None,
+    saving: Saving | None = None,
+    try_steps: int | None = None,
+    quiet: bool = True,
+) -> lightning.Trainer:
+    """Train on all these cells; goes on where a run in `out` was stopped, to the same weights.
 
     Args:
         recipe: what to do.
-        manifest: the training cells only.
-        out: directory of the run: `last.ckpt`, `recipe.json`, `data.json`, `metrics.csv`.
+        cells: the training cells only.
+        out: directory of the run (`models.training.classifier.run`).
+        machines: what to compute on.
+        saving: how often to save, and where crops lie.
+        try_steps: stop after so many steps and keep no checkpoint: only the projection is wanted.
+        quiet: no progress bar.
+
+    Returns:
+        The trainer, for its rank and barrier; the run is finished unless it was a try.
+
+    Raises:
+        RunError: `out` holds a run of another recipe or other cells.
+        ModelError: no crop can be read, the disk is full, or the batch does not fit the devices.
     """
+    machines, saving = machines or Machines(), saving or Saving()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(recipe.seed, verbose=False)
-    out.mkdir(parents=True, exist_ok=True)
-    stored_px = round(recipe.input_px * FIELD_UM / PATCH_UM * 1.25)
-    crops = CropSet(manifest.cells, px=stored_px)
-    describe_run(recipe, crops, out=out)
-    sampler = BalancedSampler(crops.cells, power=recipe.class_power, seed=recipe.seed)
-    loader = DataLoader(
-        crops,
-        batch_size=recipe.batch_size,
-        sampler=sampler,
-        drop_last=True,
-        collate_fn=_collate,
+    store = CropStore.open(
+        saving.crops or out,
+        cells,
+        field_um=recipe.field_um,
+        px=choose_px(
+            cells,
+            field_um=recipe.field_um,
+            view_px_per_um=max(px for _, px in recipe.stages) / recipe.patch_um,
+        ),
     )
-    present = {cell.label for cell in crops.cells}
+    learnt, watched = _split(recipe, store)
+    callbacks: list[Callback] = []
+    if recipe.ema_decay > 0:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+    if recipe.early_stopping:
+        callbacks.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
+    callbacks.append(
+        Projecting(out / PROJECTION, batch_size=recipe.batch_size, epochs=recipe.epochs)
+    )
+    last = out / CHECKPOINT
+    start = _steps_done(last)
+    if try_steps is None:
+        callbacks.append(
+            Checkpointing(last, every_s=saving.every_s, every_steps=saving.every_steps)
+        )
+    trainer = lightning.Trainer(
+        accelerator=machines.accelerator,
+        devices="auto" if machines.devices is None else machines.devices,
+        num_nodes=machines.nodes,
+        max_epochs=recipe.epochs,
+        max_steps=-1 if try_steps is None else start + try_steps,
+        min_epochs=recipe.early_stopping.min_epochs if recipe.early_stopping else None,
+        precision=recipe.precision,
+        sync_batchnorm=torch.cuda.is_available(),
+        logger=_loggers(out, start),
+        callbacks=callbacks,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=not quiet,
+        log_every_n_steps=LOG_STEPS,
+    )
+    if trainer.is_global_zero:
+        begin_run(out, recipe, store.cells, store.unreadable)
+    batches = _plan_batches(recipe, [store.cells[row] for row in learnt], trainer, start)
+    counts = Counter(store.cells[row].label for row in learnt)
     module = ClassifierModule(
         recipe,
-        supported=torch.tensor([code in present for code in CODES]),
-        steps_per_epoch=len(loader),
+        loss=ClassLoss(
+            recipe.loss, counts=[counts[code] for code in CODES], shares=batches.draws.shares
+        ),
+        steps_per_epoch=len(batches),
     )
-    last = out / "last.ckpt"
-    trainer = lightning.Trainer(
-        accelerator="auto",
-        max_epochs=recipe.epochs,
-        precision=recipe.precision,  # type: ignore[arg-type]
-        logger=CSVLogger(out, name=None, version=""),
-        callbacks=[
-            ModelCheckpoint(dirpath=out, filename="last", enable_version_counter=False),
-            EMAWeightAveraging(decay=recipe.ema_decay),
-        ],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        log_every_n_steps=20,
+    trainer.fit(
+        module,
+        BatchLoader(CropBatches(store, learnt), batches, workers=machines.fetching),
+        load_in_order(CropBatches(store, watched), recipe.batch_size) if watched else None,
+        ckpt_path=last if last.exists() else None,
+        weights_only=True,
     )
-    trainer.fit(module, loader, ckpt_path=last if last.exists() else None)
+    if try_steps is None and trainer.is_global_zero:
+        _finish(out, trainer, recipe)
+    trainer.strategy.barrier()
+    return trainer
 
 
-def describe_run(recipe: Recipe, crops: CropSet, *, out: Path) -> None:
-    """Write what the run is made of: `recipe.json` and `data.json`."""
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
-    counts: dict[str, Counter[CellClass]] = {}
-    for cell in crops.cells:
-        counts.setdefault(cell.source, Counter())[cell.label] += 1
-    data = {"counts": counts, "unreadable": crops.unreadable}
-    (out / "data.json").write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
+def _split(recipe: Recipe, store: CropStore) -> tuple[list[int], list[int]]:
+    """Rows to learn from, and rows that tell when to stop."""
+    rows = list(range(len(store.cells)))
+    if recipe.early_stopping is None:
+        return rows, []
+    kept = hold_out(store.cells, share=recipe.early_stopping.share, seed=recipe.seed)
+    return [row for row in rows if row not in kept], sorted(kept)
 
 
-def _collate(items: list[tuple[NDArray[np.uint8], int]]) -> Batch:
-    crops, labels = zip(*items, strict=True)
-    return np.stack(crops), torch.tensor(labels)
+def _plan_batches(
+    recipe: Recipe, cells: Sequence[LabelledCell], trainer: lightning.Trainer, start: int
+) -> EpochBatches:
+    if recipe.batch_size % trainer.world_size:
+        raise ModelError(
+            f"batch_size {recipe.batch_size} cannot be dealt to {trainer.world_size} devices:"
+            " take a number of devices that divides it"
+        )
+    batches = EpochBatches(
+        plan_draws(recipe, cells),
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+        start=start,
+    )
+    if not len(batches):
+        raise ModelError(
+            f"an epoch draws {len(batches.draws)} crops and a batch takes {recipe.batch_size}:"
+            " label more cells or lower batch_size in the recipe"
+        )
+    return batches
 
 
-def _smoothed_cross_entropy(
-    logits: Tensor, labels: Tensor, supported: Tensor, smoothing: float
-) -> Tensor:
-    """Cross-entropy over supported classes; the smoothing mass is spread over those alone."""
-    log_p = F.log_softmax(logits.masked_fill(~supported, -torch.inf), dim=1)
-    hit = log_p.gather(1, labels[:, None]).squeeze(1)
-    spread = log_p[:, supported].mean(dim=1)
-    return -((1.0 - smoothing) * hit + smoothing * spread).mean()
+def _loggers(out: Path, start: int) -> list[Logger]:
+    """CSV and TensorBoard; a resumed run begins a new CSV file, for Lightning would empty it."""
+    return [
+        CSVLogger(out / "logs", name="csv", version=f"from-step-{start:07d}"),
+        TensorBoardLogger(out / "logs", name="tensorboard", version=""),
+    ]
+
+
+def _steps_done(checkpoint: Path) -> int:
+    if not checkpoint.is_file():
+        return 0
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return int(saved["global_step"])
+
+
+def _finish(out: Path, trainer: lightning.Trainer, recipe: Recipe) -> None:
+    if not trainer.state.finished:
+        raise ModelError("the run was interrupted: the same command resumes it")
+    over = {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "stopped_early": trainer.current_epoch < recipe.epochs,
+    }
+    (out / FINISHED).write_text(json.dumps(over, indent=2) + "\n", encoding="utf-8")

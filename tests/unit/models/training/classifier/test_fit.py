@@ -1,176 +1,137 @@
-from collections import Counter
+import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from models.card import load_card
-from models.checkpoint import WEIGHTS_FILE
-from models.errors import ModelError, WeightsCorrupt
-from models.nets import registry
-from models.predictor import Classifier
-from models.taxonomy import CODES, CellClass
-from models.training.classifier.export import export_classifier, sharpen
-from models.training.classifier.fit import BalancedSampler, fit
-from models.training.classifier.recipe import Recipe
-from models.training.data.manifest import LabelledCell, Manifest
+from models.errors import ModelError
+from models.training.classifier.fit import Saving, fit
+from models.training.classifier.recipe import EarlyStopping
+from models.training.classifier.run import RunError, load_run
+from models.training.evaluation.predictions import predict_cells
+from tests.training_runs import COLOURS, RECIPE, register_tiny, write_cells
 
-COLOURS = {
-    CellClass.MYO: (80, 40, 140),
-    CellClass.NGS: (200, 120, 160),
-    CellClass.PMO: (40, 90, 200),
-}
+ROOT = Path(__file__).parents[5]
+
+# Lightning warns of its own dependencies and of a loader without worker processes.
+pytestmark = pytest.mark.filterwarnings("ignore::Warning:lightning.*")
 
 
-def build_tiny(n_classes: int) -> torch.nn.Module:
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 5, stride=4),
-        torch.nn.BatchNorm2d(8),
-        torch.nn.ReLU(),
-        torch.nn.AdaptiveAvgPool2d(1),
-        torch.nn.Flatten(),
-        torch.nn.Linear(8, n_classes),
-    )
-
-
-@pytest.fixture
-def tiny_network(monkeypatch):
-    monkeypatch.setitem(registry.NETWORKS, "tiny", build_tiny)
-
-
-RECIPE = Recipe(
-    network="tiny",
-    stages=((2, 32), (2, 48)),
-    batch_size=8,
-    learning_rate=0.02,
-    ema_decay=0.8,
-    precision="32-true",
-)
-
-
-def write_cells(folder: Path, *, per_class: int, source: str = "lab") -> tuple[LabelledCell, ...]:
-    rng = np.random.default_rng(0)
-    cells = []
-    for code, colour in COLOURS.items():
-        for index in range(per_class):
-            image = np.full((120, 120, 3), 235, np.uint8)
-            image[40:80, 40:80] = np.clip(rng.normal(colour, 8, (40, 40, 3)), 0, 255)
-            path = folder / f"{code}{index}.png"
-            Image.fromarray(image).save(path)
-            cells.append(LabelledCell(path, source, code, f"p{index}", 0.3))
-    return tuple(cells)
+@pytest.fixture(autouse=True)
+def tiny():
+    register_tiny()
 
 
 def network_state(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
 
 
-# Lightning warns of its own dependencies and of a loader without worker processes.
-pytestmark = pytest.mark.filterwarnings("ignore::Warning:lightning.*")
+def run_in_a_process(*arguments: object, launcher: tuple[str, ...] = ()) -> int:
+    command = [sys.executable, *launcher, "-m", "tests.training_runs", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300).returncode
 
 
-def test_a_run_killed_between_epochs_resumes_to_the_same_weights(tmp_path, tiny_network):
-    manifest = Manifest(write_cells(tmp_path, per_class=12), Counter())
-    fit(RECIPE, manifest, out=tmp_path / "whole")
-
-    class Killed(BaseException):
-        pass
-
-    class KilledAfterTwoEpochs(Recipe):
-        def input_px_at(self, epoch: int) -> int:
-            if epoch == 2:
-                raise Killed
-            return super().input_px_at(epoch)
-
-    killed = KilledAfterTwoEpochs(
-        **{name: getattr(RECIPE, name) for name in Recipe.__dataclass_fields__}
-    )
-    with pytest.raises(Killed):
-        fit(killed, manifest, out=tmp_path / "resumed")
-    assert torch.load(tmp_path / "resumed" / "last.ckpt", weights_only=True)["epoch"] == 1
-    fit(RECIPE, manifest, out=tmp_path / "resumed")
-    whole, resumed = network_state(tmp_path / "whole"), network_state(tmp_path / "resumed")
-    for name, tensor in whole.items():
-        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run of 4 epochs of 6 steps that was never stopped, beside the cells it was fitted to."""
+    register_tiny()
+    folder = tmp_path_factory.mktemp("run")
+    fit(RECIPE, write_cells(folder, per_class=12), out=folder / "whole")
+    return folder
 
 
-def test_a_trained_run_is_exported_loaded_and_right(tmp_path, tiny_network):
-    cells = write_cells(tmp_path, per_class=16)
+@pytest.mark.parametrize("step", [8, 12, 15])
+def test_a_run_killed_in_or_between_epochs_resumes_to_the_same_weights(whole, tmp_path, step):
+    died = run_in_a_process(whole, tmp_path / "run", step)
+    assert died == -signal.SIGKILL
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
+    assert saved == step
+    fit(RECIPE, write_cells(whole, per_class=12), out=tmp_path / "run")
+    before, after = network_state(whole / "whole"), network_state(tmp_path / "run")
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_a_killed_run_is_not_taken_for_a_finished_one(whole, tmp_path):
+    run_in_a_process(whole, tmp_path / "run", 15)
+    with pytest.raises(RunError, match="not finished"):
+        load_run(tmp_path / "run")
+
+
+def test_two_processes_under_torchrun_train_one_run(whole, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert run_in_a_process(whole, tmp_path / "run", launcher=launcher) == 0
+    over = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert over == {"epochs": 4, "steps": 24, "stopped_early": False}
+    promised = json.loads((tmp_path / "run" / "projection.json").read_text())
+    assert (promised["devices"], promised["steps_per_epoch"]) == (2, 6)
+    cells = write_cells(whole, per_class=12)
+    predictions = predict_cells(load_run(tmp_path / "run"), cells)
+    assert len(predictions.cells) == len(cells)
+
+
+def test_a_trained_network_knows_its_cells_and_masks_the_classes_it_never_saw(whole, tmp_path):
+    cells = write_cells(whole, per_class=12)
     recipe = replace(RECIPE, stages=((40, 48),))
-    fit(recipe, Manifest(cells, Counter()), out=tmp_path / "run")
-    card = export_classifier(
-        tmp_path / "run",
-        tmp_path / "tiny-1",
-        validation=cells,
-        calibration_sources=["lab"],
-        threshold_source="lab",
-        version="1",
+    fit(recipe, cells, out=tmp_path / "run", saving=Saving(crops=tmp_path / "crops"))
+    classifier = load_run(tmp_path / "run")
+    assert len(classifier.card.unsupported_classes) == 15 - len(COLOURS)
+    predictions = predict_cells(classifier, cells)
+    named = predictions.probabilities.argmax(1)
+    assert [classifier.card.classes[i] for i in named] == predictions.labels
+
+
+def test_a_run_is_not_resumed_with_another_recipe_or_other_cells(whole):
+    with pytest.raises(RunError, match="another recipe"):
+        fit(
+            replace(RECIPE, learning_rate=0.01),
+            write_cells(whole, per_class=12),
+            out=whole / "whole",
+        )
+    with pytest.raises(RunError, match="another data"):
+        fit(RECIPE, write_cells(whole, per_class=11), out=whole / "whole")
+
+
+def test_a_try_leaves_a_projection_and_no_checkpoint(whole, tmp_path):
+    fit(RECIPE, write_cells(whole, per_class=12), out=tmp_path / "run", try_steps=8)
+    promised = json.loads((tmp_path / "run" / "projection.json").read_text())
+    assert promised["steps_per_epoch"] == 6
+    assert promised["epoch_h"] == pytest.approx(promised["step_s"] * 6 / 3600, abs=1e-3)
+    assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_a_run_that_learns_nothing_new_stops_early_and_never_before_its_least_epochs(
+    whole, tmp_path
+):
+    still = replace(
+        RECIPE,
+        stages=((30, 32),),
+        learning_rate=1e-12,
+        early_stopping=EarlyStopping(patience=2, min_epochs=5, share=0.25),
     )
-    assert card == load_card(tmp_path / "tiny-1")
-    assert set(CODES) - set(card.unsupported_classes) == set(COLOURS)
-    assert card.evaluation["lab"].accuracy == 1.0
-    assert card.blast.specificity >= 0.95
-    classifier = Classifier.load("tiny-1", root=tmp_path)
-    probabilities = classifier.predict(np.full((2, 400, 400, 3), 200, np.uint8))
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    for code in card.unsupported_classes:
-        assert (probabilities[:, CODES.index(code)] == 0).all()
-    (tmp_path / "tiny-1" / WEIGHTS_FILE).write_bytes(b"not weights")
-    with pytest.raises(WeightsCorrupt):
-        Classifier.load("tiny-1", root=tmp_path)
+    fit(still, write_cells(whole, per_class=12), out=tmp_path / "run")
+    over = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert over["stopped_early"]
+    assert 5 <= over["epochs"] < 30
 
 
-def test_an_unfinished_run_is_not_exported(tmp_path, tiny_network):
-    cells = write_cells(tmp_path, per_class=8)
-    fit(replace(RECIPE, stages=((1, 32),)), Manifest(cells, Counter()), out=tmp_path / "run")
-    written = (tmp_path / "run" / "recipe.json").read_text()
-    (tmp_path / "run" / "recipe.json").write_text(written.replace("[\n      1,", "[\n      9,"))
-    with pytest.raises(ModelError, match="of 9 epochs"):
-        export_classifier(
-            tmp_path / "run",
-            tmp_path / "out",
-            validation=cells,
-            calibration_sources=["lab"],
-            threshold_source="lab",
-            version="1",
+def test_fewer_draws_than_a_batch_are_refused(whole, tmp_path):
+    with pytest.raises(ModelError, match="a batch takes 600"):
+        fit(
+            replace(RECIPE, batch_size=600),
+            write_cells(whole, per_class=12),
+            out=tmp_path / "run",
         )
 
 
-def cell(code: CellClass, source: str) -> LabelledCell:
-    return LabelledCell(Path("x"), source, code, "", 0.1)
-
-
-def test_sampling_splits_a_class_evenly_between_its_sources():
-    cells = [cell(CellClass.NGS, "a")] * 90 + [cell(CellClass.NGS, "b")] * 10
-    weights = BalancedSampler(cells, power=0.5, seed=0).weights
-    assert float(weights[:90].sum()) == pytest.approx(float(weights[90:].sum()))
-
-
-def test_sampling_weights_classes_by_a_power_of_their_size():
-    cells = [cell(CellClass.NGS, "a")] * 100 + [cell(CellClass.BAS, "a")] * 4
-    weights = BalancedSampler(cells, power=0.5, seed=0).weights
-    assert float(weights[:100].sum() / weights[100:].sum()) == pytest.approx(10 / 2)
-
-
-def test_sampling_order_depends_on_seed_and_epoch_alone():
-    cells = [cell(CellClass.NGS, "a")] * 50
-    first, second = (BalancedSampler(cells, power=1, seed=3) for _ in range(2))
-    assert list(first) == list(second)
-    second.set_epoch(1)
-    assert list(first) != list(second)
-
-
-def test_a_higher_temperature_softens_and_keeps_zeros():
-    probabilities = np.array([[0.9, 0.1, 0.0]], np.float32)
-    softened = sharpen(probabilities, 2.0)
-    assert 0.1 < softened[0, 1] < 0.5
-    assert softened[0, 2] == 0.0
-    np.testing.assert_allclose(softened.sum(), 1.0, rtol=1e-6)
-
-
-def test_the_input_grows_with_the_stages():
-    assert [RECIPE.input_px_at(epoch) for epoch in range(5)] == [32, 32, 48, 48, 48]
-    assert (RECIPE.epochs, RECIPE.input_px) == (4, 48)
+def test_unreadable_files_are_named_in_the_record_of_the_run(tmp_path):
+    cells = write_cells(tmp_path, per_class=12)
+    cells[0].path.write_bytes(b"not an image")
+    fit(RECIPE, cells, out=tmp_path / "run")
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert data["unreadable"] == ["MYO0.png"]
+    assert data["cells"] == len(cells) - 1

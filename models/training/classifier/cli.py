@@ -1,0 +1,130 @@
+"""`smearscan train fit | crossval`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from models.training.classifier.fit import Machines, Saving
+
+Command = Callable[..., Any]
+
+_OPTIONS = (
+    click.option(
+        "--manifest",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        required=True,
+        help="CSV: path,source,label,patient,split,um_per_px, and group,fold once prepared.",
+    ),
+    click.option(
+        "--root",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        required=True,
+        help="Directory that the manifest's paths are relative to.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        required=True,
+        help="Directory of the run; the same command again resumes it.",
+    ),
+    click.option(
+        "--recipe",
+        "recipe_name",
+        default="served-cpu",
+        show_default=True,
+        help="A recipe's name, or a TOML file.",
+    ),
+    click.option(
+        "--devices",
+        type=click.IntRange(min=1),
+        help="Of this machine; all GPUs by default, or the CPU.",
+    ),
+    click.option(
+        "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines."
+    ),
+    click.option("--accelerator", default="auto", show_default=True, help="auto, cpu or gpu."),
+    click.option(
+        "--workers", type=click.IntRange(min=0), help="Processes a device that fetch batches."
+    ),
+    click.option(
+        "--crops",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for decoded crops, shared by runs; in the run by default.",
+    ),
+    click.option(
+        "--save-every",
+        type=click.FloatRange(min=1),
+        default=300.0,
+        show_default=True,
+        help="Seconds of work a kill can cost.",
+    ),
+    click.option(
+        "--try",
+        "try_steps",
+        type=click.IntRange(min=8),
+        help="Only so many steps, to learn how long the run would take.",
+    ),
+)
+
+
+def _with_options(command: Command) -> Command:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_with_options
+@click.option("--split", default="train", show_default=True, help="Rows to train on; '' is all.")
+def fit_classifier(
+    manifest: Path,
+    root: Path,
+    out: Path,
+    recipe_name: str,
+    split: str,
+    try_steps: int | None,
+    **options: Any,
+) -> None:
+    """Train a classifier; run again to resume a stopped run.
+
+    Under torchrun every process starts this same command.
+    """
+    from models.allocator import keep_freed_memory
+    from models.training.classifier.fit import fit
+    from models.training.classifier.recipe import load_recipe
+    from models.training.data.manifest import read_manifest
+
+    recipe = load_recipe(recipe_name)
+    keep_freed_memory()
+    cells = read_manifest(manifest, root=root, split=split or None)
+    click.echo(f"{len(cells.cells)} cells; left out: {dict(cells.left_out)}", err=True)
+    machines, saving = _read_options(**options)
+    fit(
+        recipe,
+        cells.cells,
+        out=out,
+        machines=machines,
+        saving=saving,
+        try_steps=try_steps,
+        quiet=False,
+    )
+
+
+def _read_options(
+    *,
+    devices: int | None,
+    nodes: int,
+    accelerator: str,
+    workers: int | None,
+    crops: Path | None,
+    save_every: float,
+) -> "tuple[Machines, Saving]":
+    from models.training.classifier.fit import Machines, Saving
+
+    return (
+        Machines(devices=devices, nodes=nodes, workers=workers, accelerator=accelerator),
+        Saving(crops=crops, every_s=save_every),
+    )
