@@ -28,7 +28,7 @@ class ExaminerPoint(Protocol):
 
     @property
     def group(self) -> str:
-        """"blast" or "atypical"."""
+        """ "blast" or "atypical"."""
 
     @property
     def unc(self) -> str:
@@ -56,6 +56,9 @@ PUBLISHED_AUCS: Final = {"blast": (0.992, 0.001), "atypical": (0.991, 0.002)}
 ZOOM: Final = 0.3
 """Width of the corner that is drawn again, enlarged."""
 
+ZOOM_FROM: Final = 0.85
+"""AUC above which it is: a lower curve would pass under the enlargement."""
+
 _EXAMINER_COLOURS: Final = (ORANGE, GREEN, PURPLE, GREY)
 
 
@@ -81,12 +84,17 @@ def draw_roc(
         examiners: points of this group and others; only this group's are drawn.
         paper_reference: draw the published examiner's point too, and name the published AUC.
     """
-    figure = Figure(figsize=(COLUMN_IN, 4.3))
-    axes = figure.add_axes((0.13, 0.29, 0.83, 0.83 * COLUMN_IN / 4.3))
-    inset = axes.inset_axes((0.40, 0.12, 0.56, 0.56))
-    for where in (axes, inset):
+    points = [point for point in examiners if point.group == group]
+    side, below = 0.83 * COLUMN_IN, 0.47 + 0.125 * (2 + len(points) + paper_reference)
+    height = side + below + 0.28
+    figure = Figure(figsize=(COLUMN_IN, height))
+    axes = figure.add_axes((0.13, below / height, 0.83, side / height))
+    panels = [axes]
+    if auc.value is not None and auc.value > ZOOM_FROM:
+        panels.append(_add_zoom(axes))
+    for where in panels:
         _draw_curves(where, pooled, folds, auc)
-        _draw_points(where, [point for point in examiners if point.group == group])
+        _draw_points(where, points)
         if paper_reference:
             _draw_published(where, group)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.5, linestyle=(0, (2, 2)), zorder=0)
@@ -94,19 +102,22 @@ def draw_roc(
     axes.set_xlabel("false positive rate (1 − specificity)")
     axes.set_ylabel("true positive rate (sensitivity)")
     axes.set_title(title)
-    inset.set(xlim=(-0.006, ZOOM), ylim=(1 - ZOOM, 1.006), xticks=(0, 0.1, 0.2, 0.3))
-    inset.set_yticks((0.7, 0.8, 0.9, 1.0))
-    inset.set_facecolor("white")
-    inset.spines[:].set_visible(True)
-    inset.spines[:].set_color(GREY)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.09, 0.0), labelspacing=0.35)
     return figure
 
 
-def _draw_curves(
-    axes: Axes, pooled: RocCurve, folds: Sequence[RocCurve], auc: Number
-) -> None:
+def _add_zoom(axes: Axes) -> Axes:
+    inset = axes.inset_axes((0.40, 0.12, 0.56, 0.56))
+    inset.set(xlim=(-0.006, ZOOM), ylim=(1 - ZOOM, 1.006))
+    inset.set_xticks((0, 0.1, 0.2, 0.3))
+    inset.set_yticks((0.7, 0.8, 0.9, 1.0))
+    inset.spines[:].set_visible(True)
+    inset.spines[:].set_color(GREY)
+    return inset
+
+
+def _draw_curves(axes: Axes, pooled: RocCurve, folds: Sequence[RocCurve], auc: Number) -> None:
     label = None
     if auc.fold_mean is not None and auc.fold_sd is not None:
         label = f"folds ({len(folds)}): AUC {auc.fold_mean:.3f} ± {auc.fold_sd:.3f} (mean ± sd)"
@@ -162,6 +173,6 @@ def _draw_published(axes: Axes, group: str) -> None:
         marker="x",
         markersize=5,
         color="black",
-        label=f"Matek et al. 2019: second examiner (their network: AUC {mean} ± {sd})",
+        label=f"Matek et al. 2019: examiner 2 (network: AUC {mean} ± {sd})",
         zorder=5,
     )

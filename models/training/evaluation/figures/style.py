@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 COLUMN_IN: Final = 3.5
 """Width of a journal's column, inches."""
@@ -21,7 +22,7 @@ PURPLE: Final = "#CC79A7"
 GREY: Final = "#7F7F7F"
 """Okabe and Ito's palette, told apart in all common colour blindness."""
 
-STYLE: Final[dict[str, Any]] = {
+STYLE: Final[dict[RcKeyType, Any]] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 7,
     "axes.titlesize": 8,
