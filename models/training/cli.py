@@ -1,6 +1,5 @@
 """`smearscan train …`: training and evaluation from the command line."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from models.errors import ModelError
 from models.training.classifier.cli import fit_classifier
 from models.training.detector.cli import evaluate_detector, fit_detector
 from models.training.detector.leave_out import leave_detector_out
+from models.training.evaluation.cli import evaluate
 
 
 class TrainGroup(click.Group):
@@ -32,6 +32,7 @@ train.add_command(fit_classifier, "fit")
 train.add_command(fit_detector, "detector")
 train.add_command(leave_detector_out, "detector-leave-out")
 train.add_command(evaluate_detector, "evaluate-detector")
+train.add_command(evaluate)
 
 _MANIFEST = click.option(
     "--manifest",
@@ -81,45 +82,3 @@ def export(
         version=weights_version,
     )
     click.echo(card.model_dump_json(indent=2))
-
-
-@train.command()
-@click.option("--weights", default="default", show_default=True, help="Name or directory.")
-@_MANIFEST
-@_ROOT
-@click.option("--split", default=None, help="Only these rows; by default all but 'train'.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-def evaluate(weights: str, manifest: Path, root: Path, split: str | None, as_json: bool) -> None:
-    """Accuracy, balanced accuracy, macro-F1 and AUCs, per source.
-
-    Rows of the split 'train' are never evaluated unless asked for by --split. Rows whose label is
-    not one of the 15 codes are left out and counted.
-    """
-    from models.allocator import keep_freed_memory
-    from models.predictor import Classifier
-    from models.training.data.manifest import read_manifest
-    from models.training.evaluation.predictions import predict_cells
-    from models.training.progress import track
-
-    keep_freed_memory()
-    rows = read_manifest(
-        manifest, root=root, split=split, leave_out_split=None if split else "train"
-    )
-    classifier = Classifier.load(weights)
-    with track("classifying", quiet=as_json) as on_progress:
-        predictions = predict_cells(classifier, rows.cells, on_progress=on_progress)
-    figures = predictions.per_source(classifier.card)
-    result = {
-        "weights": classifier.card.name,
-        "version": classifier.card.version,
-        "sha256": classifier.card.sha256,
-        "unsupported_classes": list(classifier.card.unsupported_classes),
-        "left_out": dict(rows.left_out),
-        "sources": {name: record.model_dump() for name, record in figures.items()},
-    }
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    from models.training.evaluation.tables import print_evaluation
-
-    print_evaluation(result)

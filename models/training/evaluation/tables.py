@@ -1,9 +1,12 @@
 """Evaluation figures as a table for people."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+
+from models.training.evaluation.records import CellFigures, CrossvalFigures, Interval
 
 COLUMNS: Final = (
     "n",
@@ -43,3 +46,42 @@ def _show(value: float | None) -> str:
     if value is None:
         return "–"
     return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def print_crossval(figures: CrossvalFigures, *, console: Console | None = None) -> None:
+    """Print a cross-validation's scalars, one row per source and one for all."""
+    sets = {**figures.sources, "pooled": figures.pooled}
+    print_intervals(sets, title=f"{figures.folds} folds, 95 % intervals", console=console)
+
+
+def print_intervals(
+    sets: Mapping[str, CellFigures], *, title: str, console: Console | None = None
+) -> None:
+    """Print figures with their bootstrap intervals, and sensitivity at fixed specificity."""
+    console = console or Console()
+    table = Table(title=title)
+    table.add_column("")
+    for column in ("balanced accuracy", "macro-F1", "blast AUC", "atypical AUC"):
+        table.add_column(column, justify="right")
+    for name, one in sets.items():
+        values = (one.balanced_accuracy, one.macro_f1, one.blast_auc, one.atypical_auc)
+        table.add_row(name, *(_show_interval(v.value, v.ci95) for v in values))
+    console.print(table)
+    for name, one in sets.items():
+        drawn = " and ".join(f"{n} {kind}" for kind, n in one.units.items())
+        console.print(f"{name}: {one.n} cells, the bootstrap draws {drawn}", highlight=False)
+        for point in one.cuts:
+            rate = point.cut.sensitivity
+            if rate.value is not None and point.cut.specificity.value is not None:
+                console.print(
+                    f"  {point.group}: sensitivity {_show_interval(rate.value, rate.ci95)} of"
+                    f" {rate.total} cells at specificity {point.cut.asked}",
+                    highlight=False,
+                    markup=False,
+                )
+
+
+def _show_interval(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")

@@ -1,0 +1,92 @@
+"""Figures and tables of two people reading the same cells (Matek et al. 2019, Fig. S1)."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from models.training.evaluation.figures.confusion_matrix import draw_confusion
+from models.training.evaluation.figures.roc_curves import ExaminerPoint
+from models.training.evaluation.figures.style import save_figure
+from models.training.evaluation.matrix_file import write_matrix
+
+
+class Agreement(Protocol):
+    """Two readings of the same cells."""
+
+    @property
+    def first(self) -> object:
+        """Whose are the rows."""
+
+    @property
+    def second(self) -> object:
+        """Whose are the columns."""
+
+    @property
+    def n(self) -> int:
+        """Cells both read."""
+
+    @property
+    def equal(self) -> int:
+        """Cells both gave the same class."""
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's."""
+
+    @property
+    def codes(self) -> Sequence[str]:
+        """Of rows and columns."""
+
+    @property
+    def counts(self) -> ArrayLike:
+        """Shape (K, K), cells."""
+
+
+class Examiners(Protocol):
+    """What `measure_examiners` finds in the annotations."""
+
+    @property
+    def points(self) -> Sequence[ExaminerPoint]:
+        """Operating points against the reference labels."""
+
+    @property
+    def agreement(self) -> Sequence[Agreement]:
+        """Of each pair of readings."""
+
+
+def write_examiners(directory: Path, examiners: Examiners) -> list[str]:
+    """Write `points.csv`, and `s1-….csv`, `.svg` and `.pdf` for each pair of readings.
+
+    Returns:
+        Stems of the S1 files, in the order of `examiners.agreement`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "points.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        names = ("examiner", "group", "unc", "sensitivity", "specificity", "n")
+        writer.writerow(names)
+        writer.writerows([getattr(point, name) for name in names] for point in examiners.points)
+    stems = []
+    for pair in examiners.agreement:
+        counts = np.asarray(pair.counts, np.int64)
+        codes = [str(code) for code in pair.codes]
+        stem = f"s1-{_slug(pair.first)}-{_slug(pair.second)}"
+        write_matrix(directory / f"{stem}.csv", counts, codes)
+        figure = draw_confusion(
+            counts,
+            codes,
+            rows=str(pair.first),
+            columns=str(pair.second),
+            title=f"{pair.n:,} cells, same class {pair.equal / pair.n:.1%}, κ = {pair.kappa:.3f}",
+        )
+        save_figure(figure, directory / stem)
+        stems.append(stem)
+    return stems
+
+
+def _slug(name: object) -> str:
+    return "".join(c if c.isalnum() else "-" for c in str(name)).strip("-").lower()
