@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,16 +74,19 @@ def fit(
     cells: Sequence[LabelledCell],
     *,
     out: Path,
+    held_out: Container[LabelledCell] = (),
     machines: Machines | None = None,
     saving: Saving | None = None,
     try_steps: int | None = None,
     quiet: bool = True,
 ) -> lightning.Trainer:
-    """Train on all these cells; goes on where a run in `out` was stopped, to the same weights.
+    """Train on labelled cells; goes on where a run in `out` was stopped, to the same weights.
 
     Args:
         recipe: what to do.
-        cells: the training cells only.
+        cells: whose crops are decoded.
+        held_out: those of them that are not trained on: runs that hold out different cells can
+            share one store of crops.
         out: directory of the run (`models.training.classifier.run`).
         machines: what to compute on.
         saving: how often to save, and where crops lie.
@@ -110,7 +113,8 @@ def fit(
             view_px_per_um=max(px for _, px in recipe.stages) / recipe.patch_um,
         ),
     )
-    learnt, watched = _split(recipe, store)
+    rows = [row for row, cell in enumerate(store.cells) if cell not in held_out]
+    learnt, watched = _split(recipe, store, rows)
     callbacks: list[Callback] = []
     if recipe.ema_decay > 0:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
@@ -144,7 +148,8 @@ def fit(
         log_every_n_steps=LOG_STEPS,
     )
     if trainer.is_global_zero:
-        begin_run(out, recipe, store.cells, store.unreadable)
+        unreadable = [cell for cell in store.unreadable if cell not in held_out]
+        begin_run(out, recipe, [store.cells[row] for row in rows], unreadable)
     batches = _plan_batches(recipe, [store.cells[row] for row in learnt], trainer, start)
     counts = Counter(store.cells[row].label for row in learnt)
     module = ClassifierModule(
@@ -167,13 +172,16 @@ def fit(
     return trainer
 
 
-def _split(recipe: Recipe, store: CropStore) -> tuple[list[int], list[int]]:
+def _split(recipe: Recipe, store: CropStore, rows: list[int]) -> tuple[list[int], list[int]]:
     """Rows to learn from, and rows that tell when to stop."""
-    rows = list(range(len(store.cells)))
     if recipe.early_stopping is None:
         return rows, []
-    kept = hold_out(store.cells, share=recipe.early_stopping.share, seed=recipe.seed)
-    return [row for row in rows if row not in kept], sorted(kept)
+    cells = [store.cells[row] for row in rows]
+    kept = hold_out(cells, share=recipe.early_stopping.share, seed=recipe.seed)
+    return (
+        [row for index, row in enumerate(rows) if index not in kept],
+        [row for index, row in enumerate(rows) if index in kept],
+    )
 
 
 def _plan_batches(

@@ -38,12 +38,12 @@ class CropStore:
 
     Attributes:
         cells: those whose file could be read, in the order they were given.
-        unreadable: names of the others.
+        unreadable: the others.
         crops: RGB, shape (len(cells), px, px, 3), uint8, mapped read-only.
     """
 
     cells: tuple[LabelledCell, ...]
-    unreadable: tuple[str, ...]
+    unreadable: tuple[LabelledCell, ...]
     crops: NDArray[np.uint8]
 
     @classmethod
@@ -82,9 +82,7 @@ class CropStore:
         inside = set(kept)
         return cls(
             cells=tuple(cells[i] for i in kept),
-            unreadable=tuple(
-                cell.name or cell.path.name for i, cell in enumerate(cells) if i not in inside
-            ),
+            unreadable=tuple(cell for i, cell in enumerate(cells) if i not in inside),
             crops=open_memmap(home / "crops.npy", mode="r")[: len(kept)],
         )
 
