@@ -164,10 +164,10 @@ def _explain(
 
 
 def _read_examiners(annotations: Path) -> "Examiners":
-    from models.training.data.annotations import (  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E501
+    from models.training.data.annotations import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
         read_annotations,
     )
-    from models.training.evaluation.examiners import (  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E501
+    from models.training.evaluation.examiners import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
         measure_examiners,
     )
 
