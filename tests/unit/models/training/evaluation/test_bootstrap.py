@@ -115,8 +115,8 @@ def auc_interval(cells, said, *, seed=3):
 
 
 def test_the_interval_is_wider_by_patient_when_patients_are_coherent():
-    cells = [cell for cell in make_cells(450) if cell.patient]
-    said = predict(cells, separation=2.0, seed=1, patient_effect=3.0)
+    cells = [cell for cell in make_cells(1500) if cell.patient]
+    said = predict(cells, separation=2.0, seed=1, patient_effect=2.0)
     by_patient = auc_interval(cells, said)
     by_cell = auc_interval([replace(cell, patient="") for cell in cells], said)
     auc = group_auc(said.probabilities, said.labels, BLAST)

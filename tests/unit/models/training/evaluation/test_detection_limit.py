@@ -26,7 +26,7 @@ def test_a_perfect_classifier_needs_one_blast_in_the_count():
 
 
 @pytest.mark.parametrize(
-    ("sensitivity", "specificity", "cells"), [(0.9, 0.99, 1000), (0.7, 0.95, 200), (0.35, 0.8, 50)]
+    ("sensitivity", "specificity", "cells"), [(0.9, 0.99, 1000), (0.7, 0.95, 200), (0.6, 0.8, 100)]
 )
 def test_at_the_limit_the_count_exceeds_the_blank_with_probability_95_percent(
     sensitivity, specificity, cells
