@@ -1,0 +1,228 @@
+"""`smearscan train evaluate --crossval`, from predictions on disk to the report."""
+
+import csv
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import roc_auc_score
+
+from models.taxonomy import BLAST, CODES
+from models.training.cli import train
+from models.training.evaluation.crossvalidation import read_crossval
+from models.training.evaluation.examiner_files import write_examiners
+from models.training.evaluation.examples import (
+    CropsUnreadable,
+    choose_examples,
+    explain_examples,
+)
+from models.training.evaluation.figures.saliency_panel import PER_KIND
+from models.training.evaluation.publish import name_directory
+from models.training.evaluation.records import CrossvalFigures
+from tests.crossvals import write_crossval
+
+
+def run(*arguments):
+    return CliRunner().invoke(train, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaluated")
+    cells = write_crossval(root / "cv", unreadable=2)
+    done = run("--crossval", root / "cv", "--out", root / "out", "--bootstrap", 200, "--seed", 5)
+    assert done.exit_code == 0, done.output
+    return SimpleNamespace(cells=cells, cv=root / "cv", out=root / "out", output=done.output)
+
+
+@pytest.fixture(scope="module")
+def figures(evaluated):
+    return CrossvalFigures.model_validate_json((evaluated.out / "figures.json").read_bytes())
+
+
+def test_every_source_has_its_own_figures_beside_the_pooled_ones(figures):
+    assert list(figures.sources) == ["blood bank", "clinic"]
+    assert sum(one.n for one in figures.sources.values()) == figures.pooled.n == 300
+    assert figures.pooled.unreadable == figures.sources["clinic"].unreadable == 2
+    assert figures.sources["blood bank"].blast_auc.value is None
+    assert (figures.seed, figures.replicates, figures.folds) == (5, 200, 3)
+    assert figures.digests == {"manifest_sha256": ("ab" * 32,)}
+    assert figures.recipes == ("tiny",)
+
+
+def test_the_auc_of_a_source_is_of_its_cells_alone(evaluated, figures):
+    said = [
+        (cell.label in BLAST, row[CODES.index("MYO")] + row[CODES.index("MOB")])
+        for fold in read_crossval(evaluated.cv)
+        for cell, row in zip(fold.predictions.cells, fold.predictions.probabilities, strict=True)
+        if cell.source == "clinic"
+    ]
+    assert figures.sources["clinic"].blast_auc.value == pytest.approx(roc_auc_score(*zip(*said)))
+
+
+def test_tables_and_figures_are_there_for_all_and_for_each_source(evaluated):
+    kinds = {"table1.csv", "table1.md"}
+    kinds |= {f"{name}.{end}" for name in ("confusion", "reliability") for end in ("csv", "svg")}
+    kinds |= {f"roc-{group}.{end}" for group in ("blast", "atypical") for end in ("csv", "pdf")}
+    for name in ("pooled", "sources/clinic"):
+        assert kinds <= {path.name for path in (evaluated.out / name).iterdir()}
+    bank = {path.name for path in (evaluated.out / "sources" / "blood bank").iterdir()}
+    assert "roc-atypical.svg" in bank
+    assert "roc-blast.svg" not in bank
+
+
+def test_the_confusion_matrix_file_sums_to_the_class_counts(evaluated):
+    with (evaluated.out / "pooled" / "confusion.csv").open(newline="") as stream:
+        rows = {row[""]: row for row in csv.DictReader(stream)}
+    for code in CODES:
+        of_class = sum(cell.label == code for cell in evaluated.cells)
+        assert sum(int(rows[code][other]) for other in CODES) == of_class
+        assert int(rows[code]["cells"]) == of_class
+
+
+def test_the_roc_file_runs_from_corner_to_corner(evaluated):
+    with (evaluated.out / "pooled" / "roc-blast.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    points = [(float(r["false_positive_rate"]), float(r["true_positive_rate"])) for r in rows]
+    assert (points[0], points[-1]) == ((0, 0), (1, 1))
+    assert points == sorted(points)
+
+
+def test_the_report_states_n_unreadable_seed_unit_recipe_and_digest(evaluated):
+    text = (evaluated.out / "report.md").read_text()
+    for statement in (
+        "300 cells held out once each; 2 more could not be read",
+        "200 replicates, seed 5",
+        "draws 12 patients and 100 cells with replacement",
+        "Recipe: tiny.",
+        f"manifest_sha256: {'ab' * 32}.",
+        "Research use only. Not for diagnostic use.",
+        "(chance) lies inside the interval",
+        "No panel: no --root",
+    ):
+        assert statement in text
+
+
+def test_every_figure_the_report_names_exists(evaluated):
+    text = (evaluated.out / "report.md").read_text()
+    named = [part.split(")")[0].replace("%20", " ") for part in text.split("](")[1:]]
+    assert len(named) == 4 + 4 + 3
+    assert all((evaluated.out / name).is_file() for name in named)
+
+
+def test_the_same_seed_writes_the_same_files(evaluated, tmp_path):
+    again = tmp_path / "again"
+    run("--crossval", evaluated.cv, "--out", again, "--bootstrap", 200, "--seed", 5)
+    for path in ("figures.json", "report.md", "pooled/roc-blast.svg", "pooled/confusion.pdf"):
+        assert (again / path).read_bytes() == (evaluated.out / path).read_bytes()
+
+
+def test_json_prints_the_figures_and_nothing_else(evaluated, tmp_path):
+    options = ("--out", tmp_path / "o", "--bootstrap", 200, "--seed", 5, "--json")
+    done = run("--crossval", evaluated.cv, *options)
+    assert json.loads(done.stdout) == json.loads((evaluated.out / "figures.json").read_text())
+    assert done.stderr.startswith("no saliency panel: no --root")
+
+
+def test_a_leaking_background_is_reported_outside_chance(tmp_path):
+    write_crossval(tmp_path / "cv", leak=2.0)
+    done = run("--crossval", tmp_path / "cv", "--out", tmp_path / "out", "--bootstrap", 200)
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "AUC, P_blast: 0.5 (chance) lies outside the interval" in text
+
+
+def test_crops_that_are_not_there_skip_the_panel_and_say_where_they_were_sought(
+    evaluated, tmp_path
+):
+    folds = read_crossval(evaluated.cv)
+    with pytest.raises(CropsUnreadable, match=f"{tmp_path}.*--root must be"):
+        explain_examples(folds, choose_examples(folds, seed=1), root=tmp_path)
+
+
+def test_examples_are_drawn_by_lot_from_right_and_wrong_cells_of_every_class(evaluated):
+    folds = read_crossval(evaluated.cv)
+    choices = choose_examples(folds, seed=1)
+    assert choices == choose_examples(folds, seed=1)
+    assert choices != choose_examples(folds, seed=2)
+    right = [cell.label for _, cell, predicted in choices if predicted is cell.label]
+    assert {code: right.count(code) for code in set(right)} == dict.fromkeys(
+        {cell.label for cell in evaluated.cells}, PER_KIND + 2
+    )
+    assert all(cell in folds[index].predictions.cells for index, cell, _ in choices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "give --manifest and --root, or --crossval and --out"),
+        (("--crossval", "CV"), "--crossval needs --out"),
+        (("--crossval", "CV", "--out", "o", "--manifest", "FILE"), "--manifest belongs to"),
+        (("--crossval", "CV", "--out", "o", "--weights", "default"), "--weights belongs to"),
+        (("--crossval", "CV", "--out", "o", "--split", "val"), "--split belongs to"),
+        (("--manifest", "FILE"), "give --manifest and --root"),
+        (("--manifest", "FILE", "--root", "CV", "--out", "o"), "--out belongs to --crossval"),
+        (("--manifest", "FILE", "--root", "CV", "--paper-reference"), "--paper-reference belongs"),
+        (("--manifest", "FILE", "--root", "CV", "--annotations", "FILE"), "--annotations belongs"),
+    ],
+)
+def test_options_of_the_two_modes_do_not_mix(tmp_path, arguments, complaint):
+    (tmp_path / "cv").mkdir()
+    (tmp_path / "file").touch()
+    real = {"CV": tmp_path / "cv", "FILE": tmp_path / "file"}
+    done = run(*(real.get(argument, argument) for argument in arguments))
+    assert done.exit_code == 2
+    assert complaint in " ".join(done.output.split())
+
+
+def test_a_directory_that_is_no_crossvalidation_is_named_without_a_traceback(tmp_path):
+    done = run("--crossval", tmp_path, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "holds no fold-1" in done.output
+
+
+def test_different_sources_never_share_a_directory():
+    names = ["", ".", "..", "a/b", "a%2Fb", "a b", "a.b", "clinic"]
+    directories = [name_directory(name) for name in names]
+    assert len(set(directories)) == len(names)
+    assert all("/" not in name and name not in ("", ".", "..") for name in directories)
+
+
+@dataclass
+class Pair:
+    first: str
+    second: str
+    n: int
+    equal: int
+    kappa: float
+    codes: tuple[str, ...]
+    counts: list[list[int]]
+
+
+@dataclass
+class Readers:
+    points: tuple
+    agreement: tuple
+
+
+def test_two_examiners_become_a_matrix_of_the_first_by_the_second(tmp_path):
+    pair = Pair("Examiner 1", "examiner 2", 10, 8, 0.6, ("MYO", "LYT"), [[5, 2], [0, 3]])
+    (stem,) = write_examiners(tmp_path, Readers((), (pair,)))
+    assert stem == "s1-examiner-1-examiner-2"
+    rows = (tmp_path / f"{stem}.csv").read_text().splitlines()
+    assert rows == [",MYO,LYT,cells", "MYO,5,2,7", "LYT,0,3,3"]
+    assert (tmp_path / f"{stem}.svg").is_file()
+    assert (tmp_path / f"{stem}.pdf").is_file()
+
+
+def test_examiners_points_are_written_as_they_are(tmp_path):
+    point = SimpleNamespace(
+        examiner="1", group="blast", unc="dropped", sensitivity=0.9567, specificity=0.9113, n=1873
+    )
+    write_examiners(tmp_path, Readers((point,), ()))
+    assert (tmp_path / "points.csv").read_text().splitlines() == [
+        "examiner,group,unc,sensitivity,specificity,n",
+        "1,blast,dropped,0.9567,0.9113,1873",
+    ]
