@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from models.training.classifier.batches import BatchLoader, CropBatches, load_in
 from models.training.classifier.checkpointing import EVERY_S, Checkpointing
 from models.training.classifier.draws import EpochBatches, plan_draws
 from models.training.classifier.loss import ClassLoss
-from models.training.classifier.module import ClassifierModule
+from models.training.classifier.module import ClassifierModule, WatchedModule
 from models.training.classifier.projection import Projecting
 from models.training.classifier.recipe import Recipe
 from models.training.classifier.run import CHECKPOINT, FINISHED, PROJECTION, begin_run
@@ -101,7 +102,7 @@ def fit(
         ModelError: no crop can be read, the disk is full, or the batch does not fit the devices.
     """
     machines, saving = machines or Machines(), saving or Saving()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    _quieten_lightning()
     lightning.seed_everything(recipe.seed, verbose=False)
     store = CropStore.open(
         saving.crops or out,
@@ -152,7 +153,8 @@ def fit(
         begin_run(out, recipe, [store.cells[row] for row in rows], unreadable)
     batches = _plan_batches(recipe, [store.cells[row] for row in learnt], trainer, start)
     counts = Counter(store.cells[row].label for row in learnt)
-    module = ClassifierModule(
+    module_type = WatchedModule if watched else ClassifierModule
+    module = module_type(
         recipe,
         loss=ClassLoss(
             recipe.loss, counts=[counts[code] for code in CODES], shares=batches.draws.shares
@@ -206,6 +208,13 @@ def _plan_batches(
             " label more cells or lower batch_size in the recipe"
         )
     return batches
+
+
+def _quieten_lightning() -> None:
+    """Keep advertisements and known chatter from hiding what matters."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for chatter in (r".*LeafSpec.*deprecated", r".*does not have many workers", r".*srun.*command"):
+        warnings.filterwarnings("ignore", chatter)
 
 
 def _loggers(out: Path, start: int) -> list[Logger]:
