@@ -59,7 +59,9 @@ def test_the_auc_of_a_source_is_of_its_cells_alone(evaluated, figures):
         for cell, row in zip(fold.predictions.cells, fold.predictions.probabilities, strict=True)
         if cell.source == "clinic"
     ]
-    assert figures.sources["clinic"].blast_auc.value == pytest.approx(roc_auc_score(*zip(*said)))
+    member, score = zip(*said, strict=True)
+    auc = roc_auc_score(member, score)
+    assert figures.sources["clinic"].blast_auc.value == pytest.approx(auc)
 
 
 def test_tables_and_figures_are_there_for_all_and_for_each_source(evaluated):
