@@ -61,11 +61,6 @@ def explain_examples(
         CropsUnreadable: none of the files is an image under `root`.
         ModelError: a fold's network cannot be loaded.
     """
-    from models.saliency import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        saliency_maps,
-    )
-    from models.training.classifier.run import load_run
-
     examples: list[Example] = []
     readable_of: dict[int, list[tuple[LabelledCell, CellClass]]] = {}
     kept: dict[tuple[CellClass, bool], int] = {}
@@ -80,6 +75,11 @@ def explain_examples(
             f"no crop can be read, such as {root / choices[0][1].name}: --root must be the"
             " directory that the manifest's paths are relative to"
         )
+    from models.saliency import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        saliency_maps,
+    )
+    from models.training.classifier.run import load_run
+
     for index, pairs in sorted(readable_of.items()):
         classifier = load_run(folds[index].directory)
         card = classifier.card

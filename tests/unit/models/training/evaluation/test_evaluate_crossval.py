@@ -19,8 +19,9 @@ from models.training.evaluation.examples import (
     explain_examples,
 )
 from models.training.evaluation.figures.saliency_panel import PER_KIND
-from models.training.evaluation.publish import name_directory
+from models.training.evaluation.publish import measure_crossval, name_directory
 from models.training.evaluation.records import CrossvalFigures
+from models.training.evaluation.report import write_report
 from tests.crossvals import write_crossval
 
 
@@ -114,26 +115,43 @@ def test_every_figure_the_report_names_exists(evaluated):
     assert all((evaluated.out / name).is_file() for name in named)
 
 
-def test_the_same_seed_writes_the_same_files(evaluated, tmp_path):
-    again = tmp_path / "again"
-    run("--crossval", evaluated.cv, "--out", again, "--bootstrap", 200, "--seed", 5)
-    for path in ("figures.json", "report.md", "pooled/roc-blast.svg", "pooled/confusion.pdf"):
-        assert (again / path).read_bytes() == (evaluated.out / path).read_bytes()
+@pytest.fixture(scope="module")
+def again(evaluated, tmp_path_factory):
+    out = tmp_path_factory.mktemp("again") / "out"
+    options = ("--bootstrap", 200, "--seed", 5, "--json")
+    done = run("--crossval", evaluated.cv, "--out", out, *options)
+    return SimpleNamespace(out=out, stdout=done.stdout, stderr=done.stderr)
 
 
-def test_json_prints_the_figures_and_nothing_else(evaluated, tmp_path):
-    options = ("--out", tmp_path / "o", "--bootstrap", 200, "--seed", 5, "--json")
-    done = run("--crossval", evaluated.cv, *options)
-    assert json.loads(done.stdout) == json.loads((evaluated.out / "figures.json").read_text())
-    assert done.stderr.startswith("no saliency panel: no --root")
+def test_the_same_seed_writes_the_same_files(evaluated, again):
+    written = sorted(path for path in evaluated.out.rglob("*.*") if path.is_file())
+    assert len(written) == 2 + 14 + 14 + 11
+    for path in written:
+        assert (again.out / path.relative_to(evaluated.out)).read_bytes() == path.read_bytes()
+
+
+def test_json_prints_the_figures_and_nothing_else(evaluated, again):
+    assert json.loads(again.stdout) == json.loads((evaluated.out / "figures.json").read_text())
+    assert again.stderr.startswith("no saliency panel: no --root")
 
 
 def test_a_leaking_background_is_reported_outside_chance(tmp_path):
     write_crossval(tmp_path / "cv", leak=2.0)
-    done = run("--crossval", tmp_path / "cv", "--out", tmp_path / "out", "--bootstrap", 200)
-    assert done.exit_code == 0, done.output
-    text = (tmp_path / "out" / "report.md").read_text()
+    measured = measure_crossval(read_crossval(tmp_path / "cv"), replicates=200, seed=1)
+    directories = dict.fromkeys(["pooled", *measured.sources], "d")
+    write_report(
+        tmp_path / "r.md",
+        measured,
+        directories=directories,
+        s1=["examiners/s1-a-b"],
+        saliency="saliency.svg",
+        without_saliency="",
+    )
+    text = (tmp_path / "r.md").read_text()
     assert "AUC, P_blast: 0.5 (chance) lies outside the interval" in text
+    assert "![examiners/s1-a-b](examiners/s1-a-b.svg)" in text
+    assert "![saliency](saliency.svg)" in text
+    assert "No panel" not in text
 
 
 def test_crops_that_are_not_there_skip_the_panel_and_say_where_they_were_sought(
