@@ -32,7 +32,7 @@ class ExaminerPoint(Protocol):
 
     @property
     def unc(self) -> str:
-        """What was done with cells not assigned: "dropped" or "negative"."""
+        """What became of cells not assigned (UNC): "dropped" or "negative"."""
 
     @property
     def sensitivity(self) -> float:
@@ -158,7 +158,7 @@ def _draw_points(axes: Axes, points: Sequence[ExaminerPoint]) -> None:
             markeredgewidth=0.8,
             markeredgecolor=colour,
             markerfacecolor=colour if dropped else "white",
-            label=f"examiner {point.examiner}, not assigned = {point.unc} (n = {point.n:,})",
+            label=f"{point.examiner}, UNC {point.unc} (n = {point.n:,})",
             zorder=4,
         )
 

@@ -14,7 +14,7 @@ from models.training.cli import train
 from models.training.evaluation.crossvalidation import read_crossval
 from models.training.evaluation.examiner_files import write_examiners
 from models.training.evaluation.examples import (
-    CropsUnreadable,
+    PanelUnavailable,
     choose_examples,
     explain_examples,
 )
@@ -158,7 +158,7 @@ def test_crops_that_are_not_there_skip_the_panel_and_say_where_they_were_sought(
     evaluated, tmp_path
 ):
     folds = read_crossval(evaluated.cv)
-    with pytest.raises(CropsUnreadable, match=f"{tmp_path}.*--root must be"):
+    with pytest.raises(PanelUnavailable, match=f"{tmp_path}.*--root must be"):
         explain_examples(folds, choose_examples(folds, seed=1), root=tmp_path)
 
 
@@ -215,7 +215,7 @@ class Pair:
     first: str
     second: str
     n: int
-    equal: int
+    equal: float
     kappa: float
     codes: tuple[str, ...]
     counts: list[list[int]]
@@ -228,7 +228,7 @@ class Readers:
 
 
 def test_two_examiners_become_a_matrix_of_the_first_by_the_second(tmp_path):
-    pair = Pair("Examiner 1", "examiner 2", 10, 8, 0.6, ("MYO", "LYT"), [[5, 2], [0, 3]])
+    pair = Pair("Examiner 1", "examiner 2", 10, 0.8, 0.6, ("MYO", "LYT"), [[5, 2], [0, 3]])
     (stem,) = write_examiners(tmp_path, Readers((), (pair,)))
     assert stem == "s1-examiner-1-examiner-2"
     rows = (tmp_path / f"{stem}.csv").read_text().splitlines()
