@@ -2,13 +2,18 @@
 
 import csv
 import json
+from collections import Counter
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from models.nets.registry import build_network
 from models.taxonomy import BLAST, CODES
 from models.training.cli import train
 from models.training.evaluation.crossvalidation import read_crossval
@@ -22,7 +27,7 @@ from models.training.evaluation.figures.saliency_panel import PER_KIND
 from models.training.evaluation.publish import measure_crossval, name_directory
 from models.training.evaluation.records import CrossvalFigures
 from models.training.evaluation.report import write_report
-from tests.crossvals import write_crossval
+from tests.crossvals import make_cells, write_crossval
 
 
 def run(*arguments):
@@ -246,3 +251,40 @@ def test_examiners_points_are_written_as_they_are(tmp_path):
         "examiner,group,unc,sensitivity,specificity,n",
         "1,blast,dropped,0.9567,0.9113,1873",
     ]
+
+
+def write_run(fold, *, network="resnext50_32x4d"):
+    """A fold's run whose network names every class and has not learnt any."""
+    torch.manual_seed(1)
+    state = build_network(network, len(CODES)).state_dict()
+    saved = {"epoch": 0, "state_dict": {f"network.{name}": v for name, v in state.items()}}
+    torch.save(saved, fold / "last.ckpt")
+    recipe = {"name": "tiny", "network": network, "epochs": 1, "input_px": 32}
+    (fold / "recipe.json").write_text(json.dumps(recipe))
+    (fold / "data.json").write_text(json.dumps({"counts": {"clinic": dict.fromkeys(CODES, 1)}}))
+
+
+def test_the_panel_is_drawn_from_each_folds_own_network(tmp_path):
+    pytest.importorskip("models.saliency")
+    cells = [cell for cell in make_cells(90) if cell.label in ("MYO", "NGS")]
+    write_crossval(tmp_path / "cv", cells=cells)
+    rng = np.random.default_rng(0)
+    for cell in cells:
+        path = tmp_path / "images" / cell.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).save(path)
+    for number in (1, 2, 3):
+        write_run(tmp_path / "cv" / f"fold-{number}")
+    folds = read_crossval(tmp_path / "cv")
+    choices = choose_examples(folds, seed=1)
+    examples = explain_examples(folds, choices, root=tmp_path / "images")
+    kinds = Counter((one.label, one.label is one.predicted) for one in examples)
+    assert max(kinds.values()) == PER_KIND
+    assert {label for label, _ in kinds} == {"MYO", "NGS"}
+    for one in examples:
+        assert one.patch.shape == (400, 400, 3)
+        assert one.saliency.shape == (400, 400)
+        assert one.saliency.max() > 0
+    (tmp_path / "cv" / "fold-2" / "last.ckpt").unlink()
+    with pytest.raises(PanelUnavailable, match=r"fold-2 has no last\.ckpt"):
+        explain_examples(folds, choices, root=tmp_path / "images")
