@@ -150,7 +150,7 @@ def _explain(
 ) -> "tuple[tuple[Example, ...], str]":
     """Examples for the panel, or none and why."""
     from models.training.evaluation.examples import (
-        CropsUnreadable,
+        PanelUnavailable,
         choose_examples,
         explain_examples,
     )
@@ -159,7 +159,7 @@ def _explain(
         return (), "no --root, so the crops cannot be read"
     try:
         return explain_examples(folds, choose_examples(folds, seed=seed), root=root), ""
-    except CropsUnreadable as err:
+    except PanelUnavailable as err:
         return (), str(err)
 
 

@@ -30,8 +30,8 @@ class Agreement(Protocol):
         """Cells both read."""
 
     @property
-    def equal(self) -> int:
-        """Cells both gave the same class."""
+    def equal(self) -> float:
+        """Share of them given the same class by both."""
 
     @property
     def kappa(self) -> float:
@@ -81,7 +81,7 @@ def write_examiners(directory: Path, examiners: Examiners) -> list[str]:
             codes,
             rows=str(pair.first),
             columns=str(pair.second),
-            title=f"{pair.n:,} cells, same class {pair.equal / pair.n:.1%}, κ = {pair.kappa:.3f}",
+            title=f"{pair.n:,} cells, same class {pair.equal:.1%}, κ = {pair.kappa:.3f}",
         )
         save_figure(figure, directory / stem)
         stems.append(stem)

@@ -46,6 +46,10 @@ def write_report(
         lines += ["", *_describe_set(figures.pooled, directories["pooled"], figures)]
     if s1:
         lines += ["## Examiners against each other (S1)", ""]
+        lines += [
+            "Examiners' points, in the ROC figures and here, were measured on the cells of the"
+        ]
+        lines += ["annotation file (`examiners/points.csv`), not on those of any other source.", ""]
         lines += [f"![{stem}]({stem}.svg)" for stem in s1] + [""]
     lines += ["## Saliency", ""]
     lines += [f"![saliency]({saliency})" if saliency else f"No panel: {without_saliency}.", ""]

@@ -20,7 +20,7 @@ from models.training.evaluation.records import Figure as Number
 
 
 class ExaminerPoint(Protocol):
-    """An examiner's sensitivity and specificity against the reference labels."""
+    """An examiner's sensitivity and specificity against the labels of the LMU data set."""
 
     @property
     def examiner(self) -> object:
@@ -32,7 +32,7 @@ class ExaminerPoint(Protocol):
 
     @property
     def unc(self) -> str:
-        """What was done with cells not assigned: "dropped" or "negative"."""
+        """What became of cells not assigned (UNC): "dropped" or "negative"."""
 
     @property
     def sensitivity(self) -> float:
@@ -86,7 +86,7 @@ def draw_roc(
     """
     points = [point for point in examiners if point.group == group]
     side, below = 0.83 * COLUMN_IN, 0.47 + 0.125 * (2 + len(points) + paper_reference)
-    height = side + below + 0.28
+    height = side + below + 0.42
     figure = Figure(figsize=(COLUMN_IN, height))
     axes = figure.add_axes((0.13, below / height, 0.83, side / height))
     panels = [axes]
@@ -158,7 +158,7 @@ def _draw_points(axes: Axes, points: Sequence[ExaminerPoint]) -> None:
             markeredgewidth=0.8,
             markeredgecolor=colour,
             markerfacecolor=colour if dropped else "white",
-            label=f"examiner {point.examiner}, not assigned = {point.unc} (n = {point.n:,})",
+            label=f"{point.examiner}, UNC {point.unc} (n = {point.n:,} of LMU)",
             zorder=4,
         )
 

@@ -2,26 +2,32 @@
 
 import csv
 import json
+from collections import Counter
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from models.nets.registry import build_network
 from models.taxonomy import BLAST, CODES
 from models.training.cli import train
 from models.training.evaluation.crossvalidation import read_crossval
 from models.training.evaluation.examiner_files import write_examiners
 from models.training.evaluation.examples import (
-    CropsUnreadable,
+    PanelUnavailable,
     choose_examples,
     explain_examples,
 )
 from models.training.evaluation.figures.saliency_panel import PER_KIND
-from models.training.evaluation.publish import name_directory
+from models.training.evaluation.publish import measure_crossval, name_directory
 from models.training.evaluation.records import CrossvalFigures
-from tests.crossvals import write_crossval
+from models.training.evaluation.report import write_report
+from tests.crossvals import make_cells, write_crossval
 
 
 def run(*arguments):
@@ -59,7 +65,9 @@ def test_the_auc_of_a_source_is_of_its_cells_alone(evaluated, figures):
         for cell, row in zip(fold.predictions.cells, fold.predictions.probabilities, strict=True)
         if cell.source == "clinic"
     ]
-    assert figures.sources["clinic"].blast_auc.value == pytest.approx(roc_auc_score(*zip(*said)))
+    member, score = zip(*said, strict=True)
+    auc = roc_auc_score(member, score)
+    assert figures.sources["clinic"].blast_auc.value == pytest.approx(auc)
 
 
 def test_tables_and_figures_are_there_for_all_and_for_each_source(evaluated):
@@ -112,33 +120,50 @@ def test_every_figure_the_report_names_exists(evaluated):
     assert all((evaluated.out / name).is_file() for name in named)
 
 
-def test_the_same_seed_writes_the_same_files(evaluated, tmp_path):
-    again = tmp_path / "again"
-    run("--crossval", evaluated.cv, "--out", again, "--bootstrap", 200, "--seed", 5)
-    for path in ("figures.json", "report.md", "pooled/roc-blast.svg", "pooled/confusion.pdf"):
-        assert (again / path).read_bytes() == (evaluated.out / path).read_bytes()
+@pytest.fixture(scope="module")
+def again(evaluated, tmp_path_factory):
+    out = tmp_path_factory.mktemp("again") / "out"
+    options = ("--bootstrap", 200, "--seed", 5, "--json")
+    done = run("--crossval", evaluated.cv, "--out", out, *options)
+    return SimpleNamespace(out=out, stdout=done.stdout, stderr=done.stderr)
 
 
-def test_json_prints_the_figures_and_nothing_else(evaluated, tmp_path):
-    options = ("--out", tmp_path / "o", "--bootstrap", 200, "--seed", 5, "--json")
-    done = run("--crossval", evaluated.cv, *options)
-    assert json.loads(done.stdout) == json.loads((evaluated.out / "figures.json").read_text())
-    assert done.stderr.startswith("no saliency panel: no --root")
+def test_the_same_seed_writes_the_same_files(evaluated, again):
+    written = sorted(path for path in evaluated.out.rglob("*.*") if path.is_file())
+    assert len(written) == 2 + 14 + 14 + 11
+    for path in written:
+        assert (again.out / path.relative_to(evaluated.out)).read_bytes() == path.read_bytes()
+
+
+def test_json_prints_the_figures_and_nothing_else(evaluated, again):
+    assert json.loads(again.stdout) == json.loads((evaluated.out / "figures.json").read_text())
+    assert again.stderr.startswith("no saliency panel: no --root")
 
 
 def test_a_leaking_background_is_reported_outside_chance(tmp_path):
     write_crossval(tmp_path / "cv", leak=2.0)
-    done = run("--crossval", tmp_path / "cv", "--out", tmp_path / "out", "--bootstrap", 200)
-    assert done.exit_code == 0, done.output
-    text = (tmp_path / "out" / "report.md").read_text()
+    measured = measure_crossval(read_crossval(tmp_path / "cv"), replicates=200, seed=1)
+    directories = dict.fromkeys(["pooled", *measured.sources], "d")
+    write_report(
+        tmp_path / "r.md",
+        measured,
+        directories=directories,
+        s1=["examiners/s1-a-b"],
+        saliency="saliency.svg",
+        without_saliency="",
+    )
+    text = (tmp_path / "r.md").read_text()
     assert "AUC, P_blast: 0.5 (chance) lies outside the interval" in text
+    assert "![examiners/s1-a-b](examiners/s1-a-b.svg)" in text
+    assert "![saliency](saliency.svg)" in text
+    assert "No panel" not in text
 
 
 def test_crops_that_are_not_there_skip_the_panel_and_say_where_they_were_sought(
     evaluated, tmp_path
 ):
     folds = read_crossval(evaluated.cv)
-    with pytest.raises(CropsUnreadable, match=f"{tmp_path}.*--root must be"):
+    with pytest.raises(PanelUnavailable, match=f"{tmp_path}.*--root must be"):
         explain_examples(folds, choose_examples(folds, seed=1), root=tmp_path)
 
 
@@ -195,7 +220,7 @@ class Pair:
     first: str
     second: str
     n: int
-    equal: int
+    equal: float
     kappa: float
     codes: tuple[str, ...]
     counts: list[list[int]]
@@ -208,7 +233,7 @@ class Readers:
 
 
 def test_two_examiners_become_a_matrix_of_the_first_by_the_second(tmp_path):
-    pair = Pair("Examiner 1", "examiner 2", 10, 8, 0.6, ("MYO", "LYT"), [[5, 2], [0, 3]])
+    pair = Pair("Examiner 1", "examiner 2", 10, 0.8, 0.6, ("MYO", "LYT"), [[5, 2], [0, 3]])
     (stem,) = write_examiners(tmp_path, Readers((), (pair,)))
     assert stem == "s1-examiner-1-examiner-2"
     rows = (tmp_path / f"{stem}.csv").read_text().splitlines()
@@ -226,3 +251,40 @@ def test_examiners_points_are_written_as_they_are(tmp_path):
         "examiner,group,unc,sensitivity,specificity,n",
         "1,blast,dropped,0.9567,0.9113,1873",
     ]
+
+
+def write_run(fold, *, network="resnext50_32x4d"):
+    """A fold's run whose network names every class and has not learnt any."""
+    torch.manual_seed(1)
+    state = build_network(network, len(CODES)).state_dict()
+    saved = {"epoch": 0, "state_dict": {f"network.{name}": v for name, v in state.items()}}
+    torch.save(saved, fold / "last.ckpt")
+    recipe = {"name": "tiny", "network": network, "epochs": 1, "input_px": 32}
+    (fold / "recipe.json").write_text(json.dumps(recipe))
+    (fold / "data.json").write_text(json.dumps({"counts": {"clinic": dict.fromkeys(CODES, 1)}}))
+
+
+def test_the_panel_is_drawn_from_each_folds_own_network(tmp_path):
+    pytest.importorskip("models.saliency")
+    cells = [cell for cell in make_cells(90) if cell.label in ("MYO", "NGS")]
+    write_crossval(tmp_path / "cv", cells=cells)
+    rng = np.random.default_rng(0)
+    for cell in cells:
+        path = tmp_path / "images" / cell.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).save(path)
+    for number in (1, 2, 3):
+        write_run(tmp_path / "cv" / f"fold-{number}")
+    folds = read_crossval(tmp_path / "cv")
+    choices = choose_examples(folds, seed=1)
+    examples = explain_examples(folds, choices, root=tmp_path / "images")
+    kinds = Counter((one.label, one.label is one.predicted) for one in examples)
+    assert max(kinds.values()) == PER_KIND
+    assert {label for label, _ in kinds} == {"MYO", "NGS"}
+    for one in examples:
+        assert one.patch.shape == (400, 400, 3)
+        assert one.saliency.shape == (400, 400)
+        assert one.saliency.max() > 0
+    (tmp_path / "cv" / "fold-2" / "last.ckpt").unlink()
+    with pytest.raises(PanelUnavailable, match=r"fold-2 has no last\.ckpt"):
+        explain_examples(folds, choices, root=tmp_path / "images")
