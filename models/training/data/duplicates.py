@@ -238,4 +238,5 @@ def _correlate(
     b -= b.mean(axis=1, keepdims=True)
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     product: NDArray[np.float64] = (a * b).sum(axis=1)
-    return np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+    product[scale > 0] /= scale[scale > 0]
+    return product
