@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from models.errors import ModelError
+from models.training.data.cli import prepare
 from models.training.detector.cli import evaluate_detector, fit_detector
 from models.training.detector.leave_out import leave_detector_out
+from models.training.evaluation.human import human
 
 
 class TrainGroup(click.Group):
@@ -27,6 +29,8 @@ def train() -> None:
     """Train and evaluate the networks (extra `train`)."""
 
 
+train.add_command(prepare)
+train.add_command(human)
 train.add_command(fit_detector, "detector")
 train.add_command(leave_detector_out, "detector-leave-out")
 train.add_command(evaluate_detector, "evaluate-detector")

@@ -57,8 +57,9 @@ def fill_black_border(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if rgb[0].any() and rgb[-1].any() and rgb[:, 0].any() and rgb[:, -1].any():
         return rgb
-    lit = rgb.any(axis=2)
-    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    lit = rgb.max(axis=2) > 0
+    rows = np.flatnonzero(lit.any(axis=1))
+    columns = np.flatnonzero(lit.any(axis=0))
     if not len(rows):
         return rgb
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
