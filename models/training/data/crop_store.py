@@ -99,8 +99,10 @@ class CropStore:
         size = self.px * self.px * 3
         with self.path.open("rb", buffering=0) as file:
             for crop, row in zip(crops, rows, strict=True):
-                if os.preadv(file.fileno(), [memoryview(crop).cast("B")], int(row) * size) != size:
+                stored = os.pread(file.fileno(), size, int(row) * size)
+                if len(stored) < size:
                     raise OSError(f"{self.path} ends before row {row}")
+                crop.reshape(-1)[:] = np.frombuffer(stored, np.uint8)
         return crops
 
 
