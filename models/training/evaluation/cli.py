@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from models.training.evaluation.crossvalidation import Fold
-    from models.training.evaluation.examiner_files import Examiners
+    from models.training.evaluation.examiners import ExaminerFigures
     from models.training.evaluation.figures.saliency_panel import Example
 
 _WEIGHTS_ONLY = {"weights": "--weights", "manifest": "--manifest", "split": "--split"}
@@ -163,16 +163,11 @@ def _explain(
         return (), str(err)
 
 
-def _read_examiners(annotations: Path) -> "Examiners":
-    from models.training.data.annotations import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        read_annotations,
-    )
-    from models.training.evaluation.examiners import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        measure_examiners,
-    )
+def _read_examiners(annotations: Path) -> "ExaminerFigures":
+    from models.training.data.annotations import read_annotations
+    from models.training.evaluation.examiners import measure_examiners
 
-    examiners: Examiners = measure_examiners(read_annotations(annotations))
-    return examiners
+    return measure_examiners(read_annotations(annotations))
 
 
 def _evaluate_weights(

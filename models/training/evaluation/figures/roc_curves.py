@@ -1,11 +1,12 @@
 """ROC of P_blast and P_atypical with the examiners' points (Matek et al. 2019, Fig. 3C and 3D)."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from models.training.evaluation.examiners import ExaminerPoint
 from models.training.evaluation.figures.style import (
     BLUE,
     COLUMN_IN,
@@ -17,35 +18,6 @@ from models.training.evaluation.figures.style import (
 )
 from models.training.evaluation.operating import RocCurve
 from models.training.evaluation.records import Figure as Number
-
-
-class ExaminerPoint(Protocol):
-    """An examiner's sensitivity and specificity against the labels of the LMU data set."""
-
-    @property
-    def examiner(self) -> object:
-        """Who."""
-
-    @property
-    def group(self) -> str:
-        """ "blast" or "atypical"."""
-
-    @property
-    def unc(self) -> str:
-        """What became of cells not assigned (UNC): "dropped" or "negative"."""
-
-    @property
-    def sensitivity(self) -> float:
-        """0–1."""
-
-    @property
-    def specificity(self) -> float:
-        """0–1."""
-
-    @property
-    def n(self) -> int:
-        """Cells."""
-
 
 PUBLISHED_POINTS: Final = {"blast": (0.953, 0.911), "atypical": (0.959, 0.910)}
 """Second examiner's sensitivity and specificity, Matek et al. 2019, Fig. 3C and 3D."""
