@@ -44,7 +44,10 @@ class Classifier:
         self.card = card
         self.device = torch.device(device)
         self.batch_size = batch_size or (16 if self.device.type == "cpu" else 64)
-        self._network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: nn.Module = network.eval().to(
+            self.device,
+            memory_format=torch.channels_last,  # type: ignore[call-overload]
+        )
         self._masked = torch.tensor(
             [code in card.unsupported_classes for code in CODES], device=self.device
         )
@@ -76,6 +79,11 @@ class Classifier:
         load_weights(network, directory / WEIGHTS_FILE, card.sha256)
         return cls(network, card, device=device)
 
+    @property
+    def network(self) -> nn.Module:
+        """The network itself, in evaluation mode."""
+        return self._network
+
     def predict(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities of leukocyte patches.
 
@@ -89,12 +97,7 @@ class Classifier:
         Raises:
             PatchShapeError: patches do not match the card.
         """
-        side = self.card.patch_px
-        if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (side, side, 3):
-            raise PatchShapeError(
-                f"patches are {patches.dtype} {patches.shape}, the card asks for uint8"
-                f" (N, {side}, {side}, 3)"
-            )
+        check_patches(patches, self.card)
         out = np.empty((len(patches), len(CODES)), np.float32)
         for start in range(0, len(patches), self.batch_size):
             batch = slice(start, start + self.batch_size)
@@ -119,3 +122,17 @@ class Classifier:
         logits = self.logits(to_tensor(patches).to(self.device))
         probabilities: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
         return probabilities
+
+
+def check_patches(patches: NDArray[np.uint8], card: ClassifierCard) -> None:
+    """Refuse an array that is not uint8 of shape (N, patch_px, patch_px, 3).
+
+    Raises:
+        PatchShapeError: with what it is and what the card asks for.
+    """
+    side = card.patch_px
+    if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (side, side, 3):
+        raise PatchShapeError(
+            f"patches are {patches.dtype} {patches.shape}, the card asks for uint8"
+            f" (N, {side}, {side}, 3)"
+        )

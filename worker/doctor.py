@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from models.checkpoint import CARD_FILE, WEIGHTS_FILE, WEIGHTS_ROOT, hash_file
+from models.errors import ModelError
+from models.golden import GOLDEN_FILE, check_golden
+from models.predictor import DEFAULT_CLASSIFIER, Classifier
 from service.contract.failure import AnalysisError
 from service.contract.scan import RegionChoice, ScanParameters
 from service.contract.settings import AnalysisSettings
@@ -58,6 +61,11 @@ def examine(*, device: str | None = None) -> Iterator[Finding]:
     yield Finding("device", True, f"{device or default_device()}, {usable_cpus()} usable CPUs")
     for card in sorted(WEIGHTS_ROOT.glob(f"*/{CARD_FILE}")):
         yield _weights(card.parent)
+    for directory in sorted(
+        {WEIGHTS_ROOT / DEFAULT_CLASSIFIER}
+        | {golden.parent for golden in WEIGHTS_ROOT.glob(f"*/{GOLDEN_FILE}")}
+    ):
+        yield _outputs(directory, device or default_device())
     yield _self_test(device)
 
 
@@ -81,6 +89,16 @@ def _weights(directory: Path) -> Finding:
     if found != expected:
         return Finding(what, False, f"sha256 {found[:12]}… is not the card's {expected[:12]}…")
     return Finding(what, True, f"sha256 {found[:12]}… as the card says")
+
+
+def _outputs(directory: Path, device: str) -> Finding:
+    """Do the weights give the probabilities here that they gave at their export?"""
+    what = f"outputs {directory.name}"
+    try:
+        deviation = check_golden(Classifier.load(str(directory), device=device), directory)
+    except ModelError as err:
+        return Finding(what, False, str(err))
+    return Finding(what, True, f"within {deviation:.1g} of those at export")
 
 
 def _self_test(device: str | None) -> Finding:

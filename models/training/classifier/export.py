@@ -1,28 +1,20 @@
 """From a finished training run to weights that can be served: calibrate, measure, write a card."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from sklearn.metrics import roc_curve
-
-from models.card import ClassifierCard, OperatingPoint, TrainingSource
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, save_weights
-from models.errors import ModelError
-from models.nets.registry import build_network
+from models.card import ClassifierCard, TrainingSource
+from models.checkpoint import CARD_FILE, WEIGHTS_FILE, load_weights, save_weights
+from models.golden import write_golden
 from models.predictor import Classifier
-from models.taxonomy import ATYPICAL, BLAST, CODES, INDEX, CellClass
+from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
+from models.training.classifier.calibration import CalibrationError, calibrate, sharpen
+from models.training.classifier.recipe import Recipe
+from models.training.classifier.run import DATA, FINISHED, load_run, read_recipe, read_record
 from models.training.data.manifest import LabelledCell
-from models.training.evaluation.metrics import group_probability
 from models.training.evaluation.predictions import Predictions, predict_cells
-
-SPECIFICITY: Final = 0.95
-"""Operating points are set so that at most one in twenty other cells is counted."""
 
 CITATIONS: Final = {
     "deepapl": (
@@ -33,169 +25,223 @@ CITATIONS: Final = {
         "CC BY 4.0",
         "Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1; CellaVision, healthy donors",
     ),
+    "lmu": (
+        "CC BY 3.0",
+        "Matek et al. 2019, TCIA AML-Cytomorphology_LMU, doi 10.7937/tcia.2019.36f5o9ld",
+    ),
 }
+"""Licence and citation of the sources this project knows."""
+
+UNKNOWN_LICENCE: Final = "unknown: state it before sharing"
+
+_SOURCE_LIMITS: Final = (
+    (
+        {"deepapl", "pbc"},
+        "All sources were scanned by CellaVision instruments.",
+    ),
+    ({"lmu"}, "All cells come from one laboratory and one scanner."),
+)
+"""Said where no other source took part in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Cells that took no part in training, and what they are used for.
+
+    Attributes:
+        cells: of any source; each source with a cell is measured in the card.
+        temperature_sources: whose cells set the temperature, each source with equal weight.
+        threshold_source: whose cells set the thresholds.
+    """
+
+    cells: Sequence[LabelledCell]
+    temperature_sources: Sequence[str]
+    threshold_source: str
+
+
+def plan_validation(
+    cells: Sequence[LabelledCell],
+    *,
+    temperature_sources: Sequence[str] = (),
+    threshold_source: str = "",
+) -> Validation:
+    """What validation cells are used for, where it is not said.
+
+    All sources set the temperature. The one source that has cells inside and outside both groups
+    sets the thresholds.
+
+    Raises:
+        CalibrationError: no source can set the thresholds, or several can.
+    """
+    sources = sorted({cell.source for cell in cells})
+    if not threshold_source:
+        able = [
+            source
+            for source in sources
+            if all(
+                {cell.label in group for cell in cells if cell.source == source} == {True, False}
+                for group in (BLAST, ATYPICAL)
+            )
+        ]
+        if len(able) != 1:
+            raise CalibrationError(
+                f"thresholds can be set on {' or '.join(able) or 'no source'} of"
+                f" {', '.join(sources) or 'no cells'}: name one that has cells inside and outside"
+                " both groups"
+            )
+        threshold_source = able[0]
+    return Validation(cells, temperature_sources or sources, threshold_source)
 
 
 def export_classifier(
-    run: Path,
-    directory: Path,
-    *,
-    validation: Sequence[LabelledCell],
-    calibration_sources: Sequence[str],
-    threshold_source: str,
-    version: str,
+    run: Path, directory: Path, *, validation: Validation, version: str
 ) -> ClassifierCard:
-    """Write `weights.safetensors` and `card.json` of a training run.
+    """Write `weights.safetensors`, `golden.json` and `card.json` of a training run.
 
-    The network is the run's moving average after its last epoch: no epoch is picked on validation
-    cells. Temperature and thresholds are found on validation cells, so the calibration error after
-    it and the operating points are optimistic; the card says so.
+    The network is the one the run ended with: no epoch is picked on validation cells. Temperature
+    and thresholds are found on all validation cells; the card's sensitivity, specificity and
+    calibration error are cross-fitted (`models.training.classifier.calibration`).
 
     Args:
-        run: directory `fit` wrote, with `last.ckpt`, `recipe.json` and `data.json`.
+        run: directory that `fit` wrote.
         directory: to write, named like the weights.
         validation: cells that took no part in training.
-        calibration_sources: whose validation cells set the temperature, each with equal weight.
-        threshold_source: whose validation cells set the thresholds.
         version: of the weights.
 
     Raises:
-        ModelError: the run is not finished or a source has no cells.
+        RunError: there is no run, or it is not finished.
+        CalibrationError: a source has no cells, or none inside or outside a group.
     """
-    recipe = json.loads((run / "recipe.json").read_text())
-    counts: dict[str, dict[str, int]] = json.loads((run / "data.json").read_text())["counts"]
-    present = {code for source in counts.values() for code in source}
+    recipe = read_recipe(run)
+    counts: dict[str, dict[str, int]] = read_record(run, DATA)["counts"]
+    classifier = load_run(run)
+    return write_weights(
+        classifier,
+        directory,
+        validation=validation,
+        changes={
+            "version": version,
+            "training": tuple(_training_source(name, counts[name]) for name in sorted(counts)),
+            "recipe": describe_recipe(recipe, read_record(run, FINISHED)["epochs"]),
+            "limitations": describe_limitations(counts),
+        },
+    )
+
+
+def write_weights(
+    classifier: Classifier,
+    directory: Path,
+    *,
+    validation: Validation | None,
+    changes: Mapping[str, Any],
+) -> ClassifierCard:
+    """Save a classifier as weights, calibrated and measured where there are cells to do it on.
+
+    All figures are of the saved weights, which are of half precision, not of those in memory. The
+    card is written last: a directory without one is not taken for weights.
+
+    Args:
+        classifier: on the CPU; holds the saved weights afterwards.
+        directory: to write, named like the weights.
+        validation: None leaves temperature and operating points as the classifier's card has them.
+        changes: further fields of the card.
+
+    Raises:
+        CalibrationError: a source has no cells, or none inside or outside a group.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    network = build_network(recipe["network"], len(CODES))
-    epochs = sum(epochs for epochs, _ in recipe["stages"])
-    network.load_state_dict(_network_state(run / "last.ckpt", epochs))
-    sha256 = save_weights(network, directory / WEIGHTS_FILE)
-    unset = OperatingPoint(threshold=0.5, sensitivity=0, specificity=0, basis="unset")
-    card = ClassifierCard(
-        name=directory.name,
-        version=version,
-        network=recipe["network"],
-        classes=CODES,
-        unsupported_classes=tuple(code for code in CODES if code not in present),
-        input_px=recipe["stages"][-1][1],
-        patch_um=recipe["patch_um"],
-        mean=tuple(recipe["mean"]),
-        std=tuple(recipe["std"]),
-        temperature=1.0,
-        calibration="none",
-        blast=unset,
-        atypical=unset,
-        training=tuple(_training_source(name, counts[name]) for name in sorted(counts)),
-        recipe=(
-            f"{epochs} epochs, input {' → '.join(str(px) for _, px in recipe['stages'])} px, from"
-            f" random weights, seed {recipe['seed']}, moving average {recipe['ema_decay']};"
-            " last epoch, none picked on validation cells"
-        ),
-        evaluation={},
-        limitations=_limitations(present),
-        sha256=sha256,
-    )
-    predictions = predict_cells(Classifier(network, card), validation)
-    temperature = fit_temperature(predictions, calibration_sources)
-    calibrated = Predictions(
-        predictions.cells,
-        sharpen(predictions.probabilities, temperature),
-        predictions.unreadable,
-    )
-    card = card.model_copy(
-        update={
-            "temperature": temperature,
-            "calibration": "one temperature, least log loss on the validation cells of "
-            + " and ".join(calibration_sources)
-            + " with equal weight; figures on the same cells are optimistic",
-            "blast": find_operating_point(calibrated, BLAST, source=threshold_source),
-            "atypical": find_operating_point(calibrated, ATYPICAL, source=threshold_source),
-            "evaluation": calibrated.per_source(card),
-        }
-    )
-    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n")
+    (directory / CARD_FILE).unlink(missing_ok=True)
+    sha256 = save_weights(classifier.network, directory / WEIGHTS_FILE)
+    load_weights(classifier.network, directory / WEIGHTS_FILE, sha256)
+    fields = classifier.card.model_dump() | {"name": directory.name, "sha256": sha256, **changes}
+    card = ClassifierCard.model_validate(fields)
+    if validation is not None:
+        card = _calibrated(Classifier(classifier.network, card), validation)
+    write_golden(Classifier(classifier.network, card), directory)
+    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card
 
 
-def sharpen(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Softmax probabilities at another temperature; a class at 0 stays at 0."""
-    powered = probabilities.astype(np.float64) ** (1.0 / temperature)
-    scaled: NDArray[np.float32] = (powered / powered.sum(axis=1, keepdims=True)).astype(np.float32)
-    return scaled
-
-
-def fit_temperature(predictions: Predictions, sources: Sequence[str]) -> float:
-    """The temperature of least mean log loss, every source weighted equally (Guo et al. 2017)."""
-    groups = [_of_source(predictions, source) for source in sources]
-
-    def loss(log_temperature: float) -> float:
-        losses = []
-        for probabilities, labels in groups:
-            scaled = sharpen(probabilities, float(np.exp(log_temperature)))
-            right = scaled[np.arange(len(labels)), [INDEX[label] for label in labels]]
-            losses.append(float(-np.log(np.maximum(right, 1e-12)).mean()))
-        return float(np.mean(losses))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
-
-
-def find_operating_point(
-    predictions: Predictions, group: frozenset[CellClass], *, source: str
-) -> OperatingPoint:
-    """The lowest threshold whose specificity on a source's cells is at least SPECIFICITY."""
-    probabilities, labels = _of_source(predictions, source)
-    member = [label in group for label in labels]
-    fpr, tpr, thresholds = roc_curve(
-        member, group_probability(probabilities, group), drop_intermediate=False
+def _calibrated(classifier: Classifier, validation: Validation) -> ClassifierCard:
+    """The card with temperature, operating points and evaluation; its temperature must be 1."""
+    card = classifier.card
+    found = predict_cells(classifier, validation.cells)
+    calibration = calibrate(
+        found,
+        temperature_sources=validation.temperature_sources,
+        threshold_source=validation.threshold_source,
     )
-    best = np.flatnonzero(fpr <= 1.0 - SPECIFICITY)[-1]
-    return OperatingPoint(
-        threshold=float(np.clip(thresholds[best], 0.0, 1.0)),
-        sensitivity=float(tpr[best]),
-        specificity=float(1.0 - fpr[best]),
-        basis=f"{len(labels)} validation cells of {source}, {sum(member)} of them in the group;"
-        f" lowest threshold with specificity ≥ {SPECIFICITY}, so both figures are optimistic",
+    probabilities = sharpen(found.probabilities, calibration.temperature)
+    measured = Predictions(found.cells, probabilities, found.unreadable).per_source(card)
+    return card.model_copy(
+        update={
+            "temperature": calibration.temperature,
+            "calibration": calibration.how,
+            "blast": calibration.blast,
+            "atypical": calibration.atypical,
+            "evaluation": {
+                source: figures.model_copy(update={"ece": calibration.ece.get(source)})
+                for source, figures in measured.items()
+            },
+        }
     )
 
 
-def _of_source(
-    predictions: Predictions, source: str
-) -> tuple[NDArray[np.float32], list[CellClass]]:
-    part = predictions.of_source(source)
-    if not part.cells:
-        raise ModelError(f"no validation cell comes from {source!r}")
-    return part.probabilities, part.labels
+def describe_recipe(recipe: Recipe, epochs: int) -> str:
+    """What the run did, in a line.
+
+    Args:
+        recipe: of the run.
+        epochs: it ran, fewer than the recipe's if it stopped early.
+    """
+    weights = (
+        f"moving average {recipe.ema_decay:g}" if recipe.ema_decay else "weights of the last step"
+    )
+    sizes = " → ".join(str(px) for _, px in recipe.stages)
+    early = (
+        f" of {recipe.epochs}, stopped by training cells kept aside"
+        if epochs < recipe.epochs
+        else ""
+    )
+    return (
+        f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from random weights,"
+        f" {recipe.loss.kind.replace('_', ' ')}, seed {recipe.seed}, {weights}; none picked on"
+        " validation cells"
+    )
 
 
-def _network_state(checkpoint: Path, epochs: int) -> dict[str, torch.Tensor]:
-    """The averaged network of a checkpoint this program wrote itself, after all its epochs."""
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if saved["epoch"] + 1 < epochs:
-        raise ModelError(
-            f"the run stopped after {saved['epoch'] + 1} of {epochs} epochs: resume it"
+def describe_limitations(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """What a reader of results must know of the training data.
+
+    Args:
+        counts: training cells per source and class.
+    """
+    present = {code for source in counts.values() for code in source}
+    missing = ", ".join(code for code in CODES if code not in present)
+    limits: list[str] = []
+    if missing:
+        limits.append(f"No training cells of {missing}: these classes are never named.")
+    limits += [text for sources, text in _SOURCE_LIMITS if set(counts) <= sources and counts]
+    limits.append(
+        "Published transfer to other scanners loses a third to three quarters of macro-F1:"
+        " expect worse elsewhere."
+    )
+    if "deepapl" in counts:
+        limits.append(
+            "Labels of deepapl are a routine laboratory's, one reader each; stain debris sits under"
+            " some basophil and eosinophil labels."
         )
-    prefix = "network."
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in saved["state_dict"].items()
-        if name.startswith(prefix)
-    }
+    with_blasts = [name for name, classes in counts.items() if BLAST & set(map(CellClass, classes))]
+    if len(with_blasts) == 1 and len(counts) > 1:
+        limits.append(
+            f"Blasts come from {with_blasts[0]} only, so some of the blast AUC may be the"
+            " laboratory's look."
+        )
+    return tuple(limits)
 
 
-def _training_source(name: str, counts: dict[str, int]) -> TrainingSource:
-    licence, citation = CITATIONS.get(name, ("unknown: state it before sharing", name))
+def _training_source(name: str, counts: Mapping[str, int]) -> TrainingSource:
+    licence, citation = CITATIONS.get(name, (UNKNOWN_LICENCE, name))
     return TrainingSource(
         source=name, cells=sum(counts.values()), licence=licence, citation=citation
-    )
-
-
-def _limitations(present: set[str]) -> tuple[str, ...]:
-    missing = ", ".join(code for code in CODES if code not in present)
-    return (
-        f"No training cells of {missing or 'no class'}: these classes are never named.",
-        "Both sources were scanned by CellaVision instruments. Published transfer to other"
-        " scanners loses a third to three quarters of macro-F1: expect worse elsewhere.",
-        "Labels are a routine laboratory's, one reader each; stain debris sits under some"
-        " basophil and eosinophil labels.",
-        "Blasts come from one source only, so some of the blast AUC may be the laboratory's look.",
     )

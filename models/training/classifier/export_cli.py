@@ -1,0 +1,148 @@
+"""`smearscan train export` and `smearscan train import`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from models.training.classifier.export import Validation
+
+_VALIDATION_OPTIONS = (
+    click.option("--split", default="val", show_default=True, help="Rows to calibrate on."),
+    click.option(
+        "--calibrate-on",
+        multiple=True,
+        help="Sources whose rows set the temperature; by default all in the split.",
+    ),
+    click.option(
+        "--thresholds-on",
+        default="",
+        help="Source whose rows set the thresholds; by default the one that can.",
+    ),
+    click.option("--weights-version", default="1", show_default=True),
+)
+_OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Directory to write, named like the weights.",
+)
+
+
+def _manifest_options(*, required: bool) -> tuple[Callable[..., Any], ...]:
+    return (
+        click.option(
+            "--manifest",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            required=required,
+            help="CSV: path,source,label,patient,split,um_per_px, and group,fold once prepared.",
+        ),
+        click.option(
+            "--root",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            required=required,
+            help="Directory that the manifest's paths are relative to.",
+        ),
+        *_VALIDATION_OPTIONS,
+    )
+
+
+def _with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.command()
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Directory of a finished run.",
+)
+@_OUT
+@_with_options(*_manifest_options(required=True))
+def export(run: Path, out: Path, weights_version: str, **options: Any) -> None:
+    """Turn a finished run into weights with a card and golden outputs.
+
+    `--out models/weights/NAME`. Temperature and thresholds are found on validation rows; their
+    sensitivity, specificity and calibration error are cross-fitted over patients.
+    """
+    from models.allocator import keep_freed_memory
+    from models.training.classifier.export import export_classifier
+
+    keep_freed_memory()
+    card = export_classifier(
+        run, out, validation=_read_validation(**options), version=weights_version
+    )
+    click.echo(card.model_dump_json(indent=2))
+
+
+@click.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="State dict: .pth, .pt, .ckpt (tensors only) or .safetensors.",
+)
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="TOML: what the file's network is and what its outputs mean.",
+)
+@_OUT
+@_with_options(*_manifest_options(required=False))
+def import_weights(
+    state: Path,
+    mapping: Path,
+    out: Path,
+    manifest: Path | None,
+    root: Path | None,
+    weights_version: str,
+    **options: Any,
+) -> None:
+    """Turn another program's ResNeXt into weights with a card and golden outputs.
+
+    With --manifest and --root it is calibrated and measured like an export; without, thresholds
+    stay at 0.5 and the card says so. Files that hold code are refused.
+    """
+    from models.allocator import keep_freed_memory
+    from models.training.classifier.importing import import_classifier
+
+    if (manifest is None) != (root is None):
+        raise click.UsageError("--manifest and --root go together")
+    keep_freed_memory()
+    card = import_classifier(
+        state,
+        mapping,
+        out,
+        validation=_read_validation(manifest=manifest, root=root, **options)
+        if manifest and root
+        else None,
+        version=weights_version,
+    )
+    click.echo(card.model_dump_json(indent=2))
+
+
+def _read_validation(
+    *,
+    manifest: Path,
+    root: Path,
+    split: str,
+    calibrate_on: tuple[str, ...],
+    thresholds_on: str,
+) -> "Validation":
+    from models.training.classifier.export import plan_validation
+    from models.training.data.manifest import read_manifest
+
+    return plan_validation(
+        read_manifest(manifest, root=root, split=split).cells,
+        temperature_sources=calibrate_on,
+        threshold_source=thresholds_on,
+    )

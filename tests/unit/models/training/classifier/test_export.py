@@ -1,0 +1,169 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from models.card import ClassifierCard, load_card
+from models.checkpoint import CARD_FILE, WEIGHTS_FILE
+from models.errors import ModelError, WeightsCorrupt
+from models.golden import check_golden
+from models.predictor import Classifier
+from models.taxonomy import CODES, CellClass
+from models.training.classifier.calibration import CalibrationError
+from models.training.classifier.export import (
+    Validation,
+    describe_limitations,
+    describe_recipe,
+    export_classifier,
+    plan_validation,
+)
+from models.training.classifier.fit import fit
+from models.training.classifier.run import FINISHED, RunError
+from models.training.cli import train
+from models.training.data.manifest import LabelledCell, write_manifest
+from models.training.evaluation.predictions import predict_cells
+from tests.training_runs import COLOURS, RECIPE, register_tiny, write_cells
+
+# Lightning warns of its own dependencies and of a loader without worker processes.
+pytestmark = pytest.mark.filterwarnings("ignore::Warning:lightning.*")
+
+
+@pytest.fixture(autouse=True)
+def tiny():
+    register_tiny()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A finished run, beside the cells it was fitted to."""
+    register_tiny()
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = replace(RECIPE, stages=((40, 48),))
+    fit(recipe, write_cells(folder, per_class=16), out=folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained) -> ClassifierCard:
+    register_tiny()
+    cells = write_cells(trained, per_class=16)
+    return export_classifier(
+        trained / "run",
+        trained / "tiny-1",
+        validation=Validation(cells, ["lab"], "lab"),
+        version="1",
+    )
+
+
+def test_a_trained_run_is_exported_loaded_and_right(trained, exported):
+    assert exported == load_card(trained / "tiny-1")
+    assert set(CODES) - set(exported.unsupported_classes) == set(COLOURS)
+    assert exported.evaluation["lab"].accuracy == 1.0
+    assert exported.blast.specificity >= 0.95
+    assert "over 16 patients or groups" in exported.blast.basis
+    assert exported.training[0].cells == 48
+    classifier = Classifier.load("tiny-1", root=trained)
+    probabilities = classifier.predict(np.full((2, 400, 400, 3), 200, np.uint8))
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    for code in exported.unsupported_classes:
+        assert (probabilities[:, CODES.index(code)] == 0).all()
+
+
+def test_the_cards_figures_are_those_of_the_weights_as_they_are_loaded(trained, exported):
+    cells = write_cells(trained, per_class=16)
+    served = predict_cells(Classifier.load("tiny-1", root=trained), cells).per_source(exported)
+    recorded = exported.evaluation["lab"]
+    assert served["lab"].model_copy(update={"ece": recorded.ece}) == recorded
+
+
+def test_golden_outputs_are_written_and_hold(trained, exported):
+    assert check_golden(Classifier.load("tiny-1", root=trained), trained / "tiny-1") < 1e-5
+
+
+def test_damaged_weights_of_an_export_are_refused(trained, exported, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / CARD_FILE).write_bytes((trained / "tiny-1" / CARD_FILE).read_bytes())
+    (tmp_path / "bad" / WEIGHTS_FILE).write_bytes(b"not weights")
+    with pytest.raises(WeightsCorrupt):
+        Classifier.load("bad", root=tmp_path)
+
+
+def test_an_unfinished_run_is_not_exported(trained, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("recipe.json", "data.json", "last.ckpt"):
+        (run / name).write_bytes((trained / "run" / name).read_bytes())
+    cells = write_cells(trained, per_class=16)
+    with pytest.raises(RunError, match="not finished"):
+        export_classifier(run, tmp_path / "out", validation=plan_validation(cells), version="1")
+    assert not (tmp_path / "out").exists()
+    (run / FINISHED).write_bytes((trained / "run" / FINISHED).read_bytes())
+    export_classifier(run, tmp_path / "out", validation=plan_validation(cells), version="1")
+    assert (tmp_path / "out" / CARD_FILE).is_file()
+
+
+def test_an_export_that_fails_leaves_no_card(trained, tmp_path):
+    cells = write_cells(trained, per_class=16)
+    for _ in range(2):
+        with pytest.raises(CalibrationError):
+            export_classifier(
+                trained / "run",
+                tmp_path / "out",
+                validation=Validation(cells, ["elsewhere"], "lab"),
+                version="1",
+            )
+        assert not (tmp_path / "out" / CARD_FILE).exists()
+        (tmp_path / "out" / CARD_FILE).write_text("{}")
+
+
+def test_the_command_exports_with_the_sources_that_the_manifest_has(trained, tmp_path):
+    cells = [replace(cell, split="val") for cell in write_cells(trained, per_class=16)]
+    write_manifest(tmp_path / "cells.csv", cells)
+    arguments = ["export", "--run", trained / "run", "--out", tmp_path / "weights-3"]
+    arguments += ["--manifest", tmp_path / "cells.csv", "--root", trained]
+    done = CliRunner().invoke(train, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output) == json.loads((tmp_path / "weights-3" / CARD_FILE).read_text())
+    done = CliRunner().invoke(train, [*map(str, arguments), "--split", "test"])
+    assert done.exit_code == 1
+    assert "no source of no cells" in done.output
+
+
+def cells_of(source: str, *labels: CellClass) -> list[LabelledCell]:
+    return [LabelledCell(Path(f"{source}{c}"), source, c, "", 0.1) for c in labels]
+
+
+def test_thresholds_are_set_on_the_one_source_that_has_both_kinds_of_cells():
+    healthy = cells_of("pbc", CellClass.NGS, CellClass.PMO)
+    leukemia = cells_of("deepapl", CellClass.NGS, CellClass.MYO)
+    planned = plan_validation(healthy + leukemia)
+    assert (planned.temperature_sources, planned.threshold_source) == (
+        ["deepapl", "pbc"],
+        "deepapl",
+    )
+    with pytest.raises(ModelError, match="on no source of pbc"):
+        plan_validation(healthy)
+    with pytest.raises(ModelError, match="on deepapl or lmu of"):
+        plan_validation(leukemia + cells_of("lmu", CellClass.NGS, CellClass.MYO))
+
+
+def test_limitations_name_what_the_training_cells_lack():
+    every = dict.fromkeys(map(str, CODES), 5)
+    assert not any("never named" in text for text in describe_limitations({"lmu": every}))
+    mixed = describe_limitations({"deepapl": {"MYO": 3, "NGS": 4}, "pbc": {"NGS": 9}})
+    assert any("No training cells of BAS, EBO" in text for text in mixed)
+    assert any("All sources were scanned by CellaVision" in text for text in mixed)
+    assert any("Blasts come from deepapl only" in text for text in mixed)
+    assert not any("CellaVision" in text for text in describe_limitations({"elsewhere": every}))
+
+
+def test_the_recipe_is_told_in_a_line():
+    assert describe_recipe(RECIPE, 4) == (
+        "tiny: 4 epochs, input 32 → 48 px, from random weights, cross entropy, seed 2019, moving"
+        " average 0.8; none picked on validation cells"
+    )
+    assert "3 epochs of 4, stopped" in describe_recipe(replace(RECIPE, ema_decay=0.0), 3)
+    assert "weights of the last step" in describe_recipe(replace(RECIPE, ema_decay=0.0), 4)
