@@ -11,11 +11,12 @@ from typing import Final
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from models.errors import ModelError
 from models.taxonomy import CODES
+from models.training.classifier.averaging import WarmAverage
 from models.training.classifier.batches import BatchLoader, CropBatches, load_in_order
 from models.training.classifier.checkpointing import EVERY_S, Checkpointing
 from models.training.classifier.draws import EpochBatches, plan_draws
@@ -118,7 +119,7 @@ def fit(
     learnt, watched = _split(recipe, store, rows)
     callbacks: list[Callback] = []
     if recipe.ema_decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+        callbacks.append(WarmAverage(recipe.ema_decay))
     if recipe.early_stopping:
         callbacks.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
     callbacks.append(

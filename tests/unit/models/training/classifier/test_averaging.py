@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from models.training.classifier.averaging import average
+
+
+def averages(decay: float, values: list[float]) -> float:
+    averaged = torch.tensor(values[0])
+    for done, value in enumerate(values[1:], start=1):
+        averaged = average(averaged, torch.tensor(value), done, decay=decay)
+    return float(averaged)
+
+
+def test_the_first_steps_are_forgotten_long_before_the_decay_alone_would():
+    jump = [0.0] * 50 + [1.0] * 450
+    assert averages(0.998, jump) > 0.99
+    assert 1 - 0.998**450 < 0.6
+
+
+def test_late_in_a_run_the_decay_is_the_recipes():
+    averaged = average(torch.tensor(1.0), torch.tensor(0.0), 10**6, decay=0.998)
+    assert float(averaged) == pytest.approx(0.998)
+
+
+def test_what_does_not_change_stays():
+    assert averages(0.9, [3.0] * 20) == pytest.approx(3.0)
