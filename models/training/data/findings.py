@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from models.taxonomy import CellClass
+from models.training.data.crops import NOT_AN_IMAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,5 @@ def read_size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, Image.DecompressionBombError):
+    except NOT_AN_IMAGE:
         return None

@@ -34,7 +34,7 @@ def print_prepared(prepared: Prepared, *, console: Console | None = None) -> Non
         f"{prepared.folds.groups} groups, the largest of {prepared.folds.largest_group} cells"
     )
     for code, groups in prepared.folds.too_few.items():
-        console.print(f"{code}: {groups} groups are fewer than the folds; some folds hold none")
+        console.print(f"{code}: fewer groups ({groups}) than folds; some folds hold none")
     if prepared.left_out:
         listed = ", ".join(f"{label} {n}" for label, n in sorted(prepared.left_out.items()))
         console.print(f"kept out, not one of the 15 codes: {listed}")

@@ -79,3 +79,14 @@ def test_a_genuine_crop_is_the_classifiers_view_pixel_for_pixel(real_data, name)
     with Image.open(path) as file:
         assert file.mode == "RGBA"
         np.testing.assert_array_equal(crop, np.asarray(file)[:, :, :3])
+
+
+def test_a_file_whose_header_makes_no_sense_is_an_os_error(tmp_path):
+    path = tmp_path / "wide.tiff"
+    Image.new("RGB", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    width = content.index((256).to_bytes(2, "little") + (4).to_bytes(2, "little"))
+    content[width + 8 : width + 12] = (0).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"wide\.tiff cannot be decoded"):
+        read_crop(LabelledCell(path, "x", CellClass.MYO, "", 0.1), field_um=29.0, px=32)

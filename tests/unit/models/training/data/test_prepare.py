@@ -47,6 +47,7 @@ def full_size(real_data, tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_the_real_annotations_give_the_papers_counts_in_five_even_folds(full_size, tmp_path):
     out = tmp_path / "cells.csv"
     result = run("--lmu", full_size, "--out", out, "--no-duplicates", "--json")
@@ -199,6 +200,6 @@ def test_people_see_classes_folds_and_what_to_look_at(tmp_path):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "fold 2" in result.output
-    assert "NGS: 1 groups are fewer than the folds" in result.output
+    assert "NGS: fewer groups (1) than folds" in result.output
     assert "x 1" in result.output
     assert "near duplicates were not looked for" in result.output
