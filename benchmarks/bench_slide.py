@@ -11,11 +11,8 @@ as reached or not; nothing fails.
 import argparse
 import csv
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +20,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.harness import Case, Work, run_rounds
+from benchmarks.process import run_measured
 from benchmarks.readers import read_ours
 from benchmarks.record import describe_run, save_result
 from benchmarks.slides import Centres, demo_slide
@@ -38,23 +36,13 @@ PEAK_MB: Final = 1500.0
 
 def scan_once(slide: Path, out: Path, *, slide_options: list[str]) -> dict[str, Any]:
     """Scan in a child process; its report, wall seconds and peak resident memory (10⁶ bytes)."""
-    command = [str(SMEARSCAN), "scan", str(slide), "--out", str(out), "--json", *slide_options]
-    start = time.perf_counter()
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as child,
-    ):
-        assert child.stdout is not None
-        printed = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            complaints.seek(0)
-            raise SystemExit(f"smearscan scan failed: {complaints.read().decode()[-500:]}")
-    report = json.loads(printed)
+    finished = run_measured(
+        [str(SMEARSCAN), "scan", str(slide), "--out", str(out), "--json", *slide_options]
+    )
+    report = json.loads(finished.printed)
     return {
-        "wall_s": round(time.perf_counter() - start, 2),
-        "peak_mb": round(usage.ru_maxrss * 1024 / 1e6),
+        "wall_s": finished.wall_s,
+        "peak_mb": finished.peak_mb,
         "stages_s": report["timings"],
         "cells": report["n_cells"],
         "area_mm2": report["region"]["area_mm2"],

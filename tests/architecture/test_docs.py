@@ -1,5 +1,6 @@
 """The README says what the code does."""
 
+import re
 from pathlib import Path
 
 import click
@@ -52,7 +53,30 @@ def test_every_field_of_the_contract_has_a_description(model: type[BaseModel]):
 
 
 def test_links_in_the_readme_lead_somewhere():
-    import re
-
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def commands_in(page: str) -> list[list[str]]:
+    """Every `smearscan …` command of a page's code blocks and code words, as words."""
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", text)
+    found = [line.split("smearscan ", 1)[1].split() for line in lines if "smearscan " in line]
+    return [words for words in found if words and not words[0].startswith("[")]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/experiments.md"])
+def test_every_command_on_a_page_exists_with_its_options(page):
+    for words in commands_in(page):
+        command: click.Command | None = main
+        context = click.Context(main)
+        while isinstance(command, click.Group) and words and words[0][0].isalpha():
+            command = command.get_command(context, words.pop(0))
+        assert command is not None, f"{page}: no such command"
+        options = {name for parameter in command.params for name in parameter.opts}
+        options |= {name for parameter in command.params for name in parameter.secondary_opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word in options, f"{page}: {command.name} has no {word}"

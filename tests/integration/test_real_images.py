@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from models.taxonomy import CODES
 from service.cli import main
 from service.contract.failure import FailureCode, SlideError
 from service.contract.scan import ScanParameters
@@ -60,6 +61,15 @@ def test_a_real_smear_without_a_resolution_is_not_guessed(mosaic):
     assert caught.value.code is FailureCode.RESOLUTION_MISSING
 
 
+def used_rows(rows, source):
+    """Rows of a source that are evaluated: not trained on, and of one of the 15 codes."""
+    return [
+        row
+        for row in rows
+        if row["source"] == source and row["split"] != "train" and row["label"] in CODES
+    ]
+
+
 def test_evaluate_prints_figures_per_source_and_counts_what_it_leaves_out(real_data, tmp_path):
     with (real_data / "cells.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -82,4 +92,10 @@ def test_evaluate_prints_figures_per_source_and_counts_what_it_leaves_out(real_d
     )
     assert result["left_out"]["artefact"] >= 1
     assert result["sources"]["deepapl"]["blast_auc"] > 0.85
+    figure = result["figures"]["deepapl"]["blast_auc"]
+    assert figure["value"] == result["sources"]["deepapl"]["blast_auc"]
+    assert figure["ci95"][0] < figure["value"] < figure["ci95"][1]
+    patients = {row["patient"] for row in used_rows(chosen, "deepapl")}
+    assert result["figures"]["deepapl"]["units"] == {"patients": len(patients)}
+    assert result["figures"]["pbc"]["units"] == {"cells": result["sources"]["pbc"]["n"]}
     assert result["unsupported_classes"] == ["MOB", "PMB"]

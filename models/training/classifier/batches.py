@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
 from models.taxonomy import INDEX
@@ -22,7 +21,7 @@ class CropBatches(Dataset[Any]):
     """
 
     def __init__(self, store: CropStore, rows: Sequence[int]) -> None:
-        self.crops: NDArray[np.uint8] = store.crops
+        self.store = store
         self.rows = np.asarray(rows, np.int64)
         self.labels = torch.tensor([INDEX[store.cells[row].label] for row in rows])
 
@@ -31,7 +30,7 @@ class CropBatches(Dataset[Any]):
 
     def __getitem__(self, indices: list[int]) -> Batch:
         """Crops, shape (B, px, px, 3), and the columns of their labels, shape (B,)."""
-        return np.array(self.crops[self.rows[indices]]), self.labels[torch.tensor(indices)]
+        return self.store.read(self.rows[indices]), self.labels[torch.tensor(indices)]
 
 
 class BatchLoader(DataLoader[Any]):

@@ -113,6 +113,48 @@ def fit_classifier(
     )
 
 
+@click.command()
+@_with_options
+@click.option("--fold", "folds", type=int, multiple=True, help="Only this fold; may be repeated.")
+def cross_validate_classifier(
+    manifest: Path,
+    root: Path,
+    out: Path,
+    recipe_name: str,
+    folds: tuple[int, ...],
+    try_steps: int | None,
+    **options: Any,
+) -> None:
+    """Fit one classifier a fold of a prepared manifest, and predict what it held out.
+
+    Run again to resume. Machines that share --out may take a --fold each.
+    """
+    from models.allocator import keep_freed_memory
+    from models.training.classifier.crossval import cross_validate
+    from models.training.classifier.recipe import load_recipe
+    from models.training.data.manifest import read_manifest
+
+    recipe = load_recipe(recipe_name)
+    keep_freed_memory()
+    cells = read_manifest(manifest, root=root)
+    machines, saving = _read_options(**options)
+    cross_validate(
+        recipe,
+        cells.cells,
+        out=out,
+        only=folds,
+        machines=machines,
+        saving=saving,
+        try_steps=try_steps,
+        quiet=False,
+        on_fold=lambda fold: click.echo(
+            f"fold {fold.number}: {len(fold.train)} cells to learn from,"
+            f" {len(fold.held_out)} held out",
+            err=True,
+        ),
+    )
+
+
 def _read_options(
     *,
     devices: int | None,

@@ -2,8 +2,9 @@
 
 import json
 import logging
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from models.training.classifier.batches import BatchLoader, CropBatches, load_in
 from models.training.classifier.checkpointing import EVERY_S, Checkpointing
 from models.training.classifier.draws import EpochBatches, plan_draws
 from models.training.classifier.loss import ClassLoss
-from models.training.classifier.module import ClassifierModule
+from models.training.classifier.module import ClassifierModule, WatchedModule
 from models.training.classifier.projection import Projecting
 from models.training.classifier.recipe import Recipe
 from models.training.classifier.run import CHECKPOINT, FINISHED, PROJECTION, begin_run
@@ -74,16 +75,19 @@ def fit(
     cells: Sequence[LabelledCell],
     *,
     out: Path,
+    held_out: Container[LabelledCell] = (),
     machines: Machines | None = None,
     saving: Saving | None = None,
     try_steps: int | None = None,
     quiet: bool = True,
 ) -> lightning.Trainer:
-    """Train on all these cells; goes on where a run in `out` was stopped, to the same weights.
+    """Train on labelled cells; goes on where a run in `out` was stopped, to the same weights.
 
     Args:
         recipe: what to do.
-        cells: the training cells only.
+        cells: whose crops are decoded.
+        held_out: those of them that are not trained on: runs that hold out different cells can
+            share one store of crops.
         out: directory of the run (`models.training.classifier.run`).
         machines: what to compute on.
         saving: how often to save, and where crops lie.
@@ -98,7 +102,7 @@ def fit(
         ModelError: no crop can be read, the disk is full, or the batch does not fit the devices.
     """
     machines, saving = machines or Machines(), saving or Saving()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    _quieten_lightning()
     lightning.seed_everything(recipe.seed, verbose=False)
     store = CropStore.open(
         saving.crops or out,
@@ -110,7 +114,8 @@ def fit(
             view_px_per_um=max(px for _, px in recipe.stages) / recipe.patch_um,
         ),
     )
-    learnt, watched = _split(recipe, store)
+    rows = [row for row, cell in enumerate(store.cells) if cell not in held_out]
+    learnt, watched = _split(recipe, store, rows)
     callbacks: list[Callback] = []
     if recipe.ema_decay > 0:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
@@ -144,10 +149,12 @@ def fit(
         log_every_n_steps=LOG_STEPS,
     )
     if trainer.is_global_zero:
-        begin_run(out, recipe, store.cells, store.unreadable)
+        unreadable = [cell for cell in store.unreadable if cell not in held_out]
+        begin_run(out, recipe, [store.cells[row] for row in rows], unreadable)
     batches = _plan_batches(recipe, [store.cells[row] for row in learnt], trainer, start)
     counts = Counter(store.cells[row].label for row in learnt)
-    module = ClassifierModule(
+    module_type = WatchedModule if watched else ClassifierModule
+    module = module_type(
         recipe,
         loss=ClassLoss(
             recipe.loss, counts=[counts[code] for code in CODES], shares=batches.draws.shares
@@ -167,13 +174,16 @@ def fit(
     return trainer
 
 
-def _split(recipe: Recipe, store: CropStore) -> tuple[list[int], list[int]]:
+def _split(recipe: Recipe, store: CropStore, rows: list[int]) -> tuple[list[int], list[int]]:
     """Rows to learn from, and rows that tell when to stop."""
-    rows = list(range(len(store.cells)))
     if recipe.early_stopping is None:
         return rows, []
-    kept = hold_out(store.cells, share=recipe.early_stopping.share, seed=recipe.seed)
-    return [row for row in rows if row not in kept], sorted(kept)
+    cells = [store.cells[row] for row in rows]
+    kept = hold_out(cells, share=recipe.early_stopping.share, seed=recipe.seed)
+    return (
+        [row for index, row in enumerate(rows) if index not in kept],
+        [row for index, row in enumerate(rows) if index in kept],
+    )
 
 
 def _plan_batches(
@@ -198,6 +208,13 @@ def _plan_batches(
             " label more cells or lower batch_size in the recipe"
         )
     return batches
+
+
+def _quieten_lightning() -> None:
+    """Keep advertisements and known chatter from hiding what matters."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for chatter in (r".*LeafSpec.*deprecated", r".*does not have many workers", r".*srun.*command"):
+        warnings.filterwarnings("ignore", chatter)
 
 
 def _loggers(out: Path, start: int) -> list[Logger]:

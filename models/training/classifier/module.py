@@ -49,17 +49,6 @@ class ClassifierModule(lightning.LightningModule):
         self.log("loss", loss, prog_bar=True, on_epoch=True, on_step=True, batch_size=len(labels))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log loss and accuracy of plain views of cells kept from training."""
-        crops, labels = batch
-        labels = labels.to(self.device)
-        logits = self.network(self._plain(crops)).float()
-        logits = logits.masked_fill(~self.loss.supported, -torch.inf)
-        log_loss = nn.functional.cross_entropy(logits, labels)
-        hit = (logits.argmax(1) == labels).float().mean()
-        for name, value in (("val_loss", log_loss), ("val_accuracy", hit)):
-            self.log(name, value, prog_bar=True, batch_size=len(labels), sync_dist=True)
-
     def _view(self, crops: NDArray[np.uint8], *, step: int) -> Tensor:
         rank = self.trainer.global_rank
         seed = ((self.recipe.seed * 100_003 + self.current_epoch) * 100_003 + step) * 1_009 + rank
@@ -74,14 +63,6 @@ class ClassifierModule(lightning.LightningModule):
                 generator=rng,
             )
         return self._normalise(views)
-
-    def _plain(self, crops: NDArray[np.uint8]) -> Tensor:
-        """The patch in the middle of each crop, as serving cuts and resizes it."""
-        images = to_tensor(crops).to(self.device)
-        side = round(images.shape[-1] * self.recipe.patch_um / self.recipe.field_um)
-        margin = (images.shape[-1] - side) // 2
-        centre = images[:, :, margin : margin + side, margin : margin + side]
-        return self._normalise(resize(centre, self.recipe.input_px))
 
     def _normalise(self, views: Tensor) -> Tensor:
         views = normalise(views, self.recipe.mean, self.recipe.std)
@@ -124,3 +105,26 @@ class ClassifierModule(lightning.LightningModule):
             return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - rising) / (steps - rising))))
 
         return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
+class WatchedModule(ClassifierModule):
+    """The same, looking after every epoch at cells kept from training: for early stopping."""
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log loss and accuracy of plain views of cells kept from training."""
+        crops, labels = batch
+        labels = labels.to(self.device)
+        logits = self.network(self._plain(crops)).float()
+        logits = logits.masked_fill(~self.loss.supported, -torch.inf)
+        log_loss = nn.functional.cross_entropy(logits, labels)
+        hit = (logits.argmax(1) == labels).float().mean()
+        for name, value in (("val_loss", log_loss), ("val_accuracy", hit)):
+            self.log(name, value, prog_bar=True, batch_size=len(labels), sync_dist=True)
+
+    def _plain(self, crops: NDArray[np.uint8]) -> Tensor:
+        """The patch in the middle of each crop, as serving cuts and resizes it."""
+        images = to_tensor(crops).to(self.device)
+        side = round(images.shape[-1] * self.recipe.patch_um / self.recipe.field_um)
+        margin = (images.shape[-1] - side) // 2
+        centre = images[:, :, margin : margin + side, margin : margin + side]
+        return self._normalise(resize(centre, self.recipe.input_px))

@@ -35,7 +35,10 @@ class RunError(ModelError):
 
 
 def begin_run(
-    run: Path, recipe: Recipe, cells: Sequence[LabelledCell], unreadable: Sequence[str]
+    run: Path,
+    recipe: Recipe,
+    cells: Sequence[LabelledCell],
+    unreadable: Sequence[LabelledCell],
 ) -> None:
     """Write what a run is made of, or check that the run that is there is made of the same.
 
@@ -50,7 +53,7 @@ def begin_run(
         "cells": len(cells),
         "sha256": digest_cells(cells),
         "counts": counts,
-        "unreadable": list(unreadable),
+        "unreadable": [cell.name or cell.path.name for cell in unreadable],
     }
     for name, record in ((RECIPE, recipe.as_record()), (DATA, data)):
         text = json.dumps(record, indent=2, sort_keys=name == DATA) + "\n"

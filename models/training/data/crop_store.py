@@ -1,11 +1,12 @@
-"""Crops decoded once into one file, and read back by row without loading it.
+"""Crops decoded once into one file, and read back row by row.
 
-The file is mapped into memory: every training process of a machine shares its pages, and the
-kernel drops them when memory is short. So 18,365 crops cost disk and not memory.
+So 18,365 crops cost disk and not memory. What is read often the kernel keeps in its page cache,
+once for all training processes of a machine, and drops when memory is short.
 """
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,6 @@ from typing import Final, Self
 
 import numpy as np
 from filelock import FileLock
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from models.errors import ModelError
@@ -38,13 +38,15 @@ class CropStore:
 
     Attributes:
         cells: those whose file could be read, in the order they were given.
-        unreadable: names of the others.
-        crops: RGB, shape (len(cells), px, px, 3), uint8, mapped read-only.
+        unreadable: the others.
+        path: of the file: a crop after the other, RGB bytes.
+        px: width and height of a crop.
     """
 
     cells: tuple[LabelledCell, ...]
-    unreadable: tuple[str, ...]
-    crops: NDArray[np.uint8]
+    unreadable: tuple[LabelledCell, ...]
+    path: Path
+    px: int
 
     @classmethod
     def open(
@@ -82,11 +84,26 @@ class CropStore:
         inside = set(kept)
         return cls(
             cells=tuple(cells[i] for i in kept),
-            unreadable=tuple(
-                cell.name or cell.path.name for i, cell in enumerate(cells) if i not in inside
-            ),
-            crops=open_memmap(home / "crops.npy", mode="r")[: len(kept)],
+            unreadable=tuple(cell for i, cell in enumerate(cells) if i not in inside),
+            path=home / "crops.rgb",
+            px=px,
         )
+
+    def read(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Crops of these rows, in their order: shape (len(rows), px, px, 3), 0–255.
+
+        Raises:
+            OSError: the file is gone or too short.
+        """
+        crops = np.empty((len(rows), self.px, self.px, 3), np.uint8)
+        size = self.px * self.px * 3
+        with self.path.open("rb", buffering=0) as file:
+            for crop, row in zip(crops, rows, strict=True):
+                stored = os.pread(file.fileno(), size, int(row) * size)
+                if len(stored) < size:
+                    raise OSError(f"{self.path} ends before row {row}")
+                crop.reshape(-1)[:] = np.frombuffer(stored, np.uint8)
+        return crops
 
 
 def choose_px(cells: Sequence[LabelledCell], *, field_um: float, view_px_per_um: float) -> int:
@@ -132,22 +149,19 @@ def _make(
             return None
 
     partial = home / "crops.partial"
-    rows = open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(cells), px, px, 3))
     kept: list[int] = []
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool, partial.open("wb") as file:
         for start in range(0, len(cells), CHUNK):
             chunk = cells[start : start + CHUNK]
             for index, crop in enumerate(pool.map(read, chunk), start):
                 if crop is not None:
-                    rows[len(kept)] = crop
+                    file.write(crop.tobytes())
                     kept.append(index)
             if on_progress:
                 on_progress(start + len(chunk), len(cells))
     if not kept:
         raise ModelError(f"not one of {len(cells)} files can be read, the first: {cells[0].path}")
-    rows.flush()
-    del rows
-    partial.replace(home / "crops.npy")
+    partial.replace(home / "crops.rgb")
     listing = home / "readable.partial"
     listing.write_text(json.dumps(kept))
     listing.replace(home / "readable.json")

@@ -14,7 +14,8 @@ def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uin
     """The field around a cell.
 
     The centre of the file is the centre of the result. Where the file is narrower than the field
-    its border is mirrored. An alpha channel is dropped.
+    its border is mirrored. An alpha channel is dropped; a black border is filled
+    (`fill_black_border`).
 
     Args:
         field_um: width and height of the field, µm.
@@ -27,7 +28,7 @@ def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uin
         OSError: the file is missing, truncated or not an image.
     """
     with Image.open(cell.path) as file:
-        image = file.convert("RGB")
+        image = Image.fromarray(fill_black_border(np.asarray(file.convert("RGB"))))
     field_px = field_um / cell.um_per_px
     margin = max(0, int(np.ceil((field_px - min(image.size)) / 2)))
     if margin:
@@ -38,6 +39,33 @@ def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uin
     centre_x, centre_y, half = image.width / 2, image.height / 2, field_px / 2
     box = (centre_x - half, centre_y - half, centre_x + half, centre_y + half)
     return np.asarray(image.resize((px, px), Image.Resampling.BILINEAR, box=box))
+
+
+def fill_black_border(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mirror the picture into rows and columns that were padded black at the edge of the slide.
+
+    Some crops of AML-Cytomorphology_LMU are padded. Black tells a network nothing about the cell,
+    but may tell it which laboratory cut the crop. Rows and columns count that are exactly black
+    over their whole length, from the border inwards; the size and the cell's place do not change.
+    A wholly black image is left alone.
+
+    Args:
+        rgb: shape (H, W, 3), 0–255.
+
+    Returns:
+        Shape (H, W, 3); the argument itself where no border is black.
+    """
+    if rgb[0].any() and rgb[-1].any() and rgb[:, 0].any() and rgb[:, -1].any():
+        return rgb
+    lit = rgb.max(axis=2) > 0
+    rows = np.flatnonzero(lit.any(axis=1))
+    columns = np.flatnonzero(lit.any(axis=0))
+    if not len(rows):
+        return rgb
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    height, width = lit.shape
+    margins = ((top, height - bottom), (left, width - right), (0, 0))
+    return np.pad(rgb[top:bottom, left:right], margins, "symmetric")
 
 
 def read_crops(

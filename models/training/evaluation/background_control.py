@@ -59,7 +59,8 @@ def hide_cell(
     hidden = np.empty_like(patches)
     for index, patch in enumerate(patches):
         around = patch[outside]
-        glass = around[around[:, 1] >= np.median(around[:, 1])]
-        fill = np.median(glass, axis=0).astype(np.float32)
+        half = len(around) // 2
+        brighter = around[np.argpartition(around[:, 1], half)[half:]]
+        fill = np.median(brighter, axis=0).astype(np.float32)
         hidden[index] = np.rint(fill + keep * (patch - fill))
     return hidden

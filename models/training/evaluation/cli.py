@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from models.training.evaluation.crossvalidation import Fold
-    from models.training.evaluation.examiner_files import Examiners
+    from models.training.evaluation.examiners import ExaminerFigures
     from models.training.evaluation.figures.saliency_panel import Example
 
 _WEIGHTS_ONLY = {"weights": "--weights", "manifest": "--manifest", "split": "--split"}
@@ -150,7 +150,7 @@ def _explain(
 ) -> "tuple[tuple[Example, ...], str]":
     """Examples for the panel, or none and why."""
     from models.training.evaluation.examples import (
-        CropsUnreadable,
+        PanelUnavailable,
         choose_examples,
         explain_examples,
     )
@@ -159,20 +159,15 @@ def _explain(
         return (), "no --root, so the crops cannot be read"
     try:
         return explain_examples(folds, choose_examples(folds, seed=seed), root=root), ""
-    except CropsUnreadable as err:
+    except PanelUnavailable as err:
         return (), str(err)
 
 
-def _read_examiners(annotations: Path) -> "Examiners":
-    from models.training.data.annotations import (  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E501
-        read_annotations,
-    )
-    from models.training.evaluation.examiners import (  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E501
-        measure_examiners,
-    )
+def _read_examiners(annotations: Path) -> "ExaminerFigures":
+    from models.training.data.annotations import read_annotations
+    from models.training.evaluation.examiners import measure_examiners
 
-    examiners: Examiners = measure_examiners(read_annotations(annotations))
-    return examiners
+    return measure_examiners(read_annotations(annotations))
 
 
 def _evaluate_weights(

@@ -1,64 +1,17 @@
 """Figures and tables of two people reading the same cells (Matek et al. 2019, Fig. S1)."""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from models.training.evaluation.examiners import ExaminerFigures
 from models.training.evaluation.figures.confusion_matrix import draw_confusion
-from models.training.evaluation.figures.roc_curves import ExaminerPoint
 from models.training.evaluation.figures.style import save_figure
 from models.training.evaluation.matrix_file import write_matrix
 
 
-class Agreement(Protocol):
-    """Two readings of the same cells."""
-
-    @property
-    def first(self) -> object:
-        """Whose are the rows."""
-
-    @property
-    def second(self) -> object:
-        """Whose are the columns."""
-
-    @property
-    def n(self) -> int:
-        """Cells both read."""
-
-    @property
-    def equal(self) -> int:
-        """Cells both gave the same class."""
-
-    @property
-    def kappa(self) -> float:
-        """Cohen's."""
-
-    @property
-    def codes(self) -> Sequence[str]:
-        """Of rows and columns."""
-
-    @property
-    def counts(self) -> ArrayLike:
-        """Shape (K, K), cells."""
-
-
-class Examiners(Protocol):
-    """What `measure_examiners` finds in the annotations."""
-
-    @property
-    def points(self) -> Sequence[ExaminerPoint]:
-        """Operating points against the reference labels."""
-
-    @property
-    def agreement(self) -> Sequence[Agreement]:
-        """Of each pair of readings."""
-
-
-def write_examiners(directory: Path, examiners: Examiners) -> list[str]:
+def write_examiners(directory: Path, examiners: ExaminerFigures) -> list[str]:
     """Write `points.csv`, and `s1-….csv`, `.svg` and `.pdf` for each pair of readings.
 
     Returns:
@@ -81,7 +34,7 @@ def write_examiners(directory: Path, examiners: Examiners) -> list[str]:
             codes,
             rows=str(pair.first),
             columns=str(pair.second),
-            title=f"{pair.n:,} cells, same class {pair.equal / pair.n:.1%}, κ = {pair.kappa:.3f}",
+            title=f"{pair.n:,} cells, same class {pair.equal:.1%}, κ = {pair.kappa:.3f}",
         )
         save_figure(figure, directory / stem)
         stems.append(stem)

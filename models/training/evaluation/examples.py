@@ -21,8 +21,8 @@ SPARE: Final = 2
 """Further cells drawn of each kind, for files that cannot be read."""
 
 
-class CropsUnreadable(ModelError):
-    """No chosen crop can be read where it should be."""
+class PanelUnavailable(ModelError):
+    """Crops or a fold's network are not where they should be."""
 
 
 def choose_examples(folds: Sequence[Fold], *, seed: int) -> tuple[Choice, ...]:
@@ -58,14 +58,9 @@ def explain_examples(
         root: directory that the cells' names are relative to.
 
     Raises:
-        CropsUnreadable: none of the files is an image under `root`.
+        PanelUnavailable: none of the files is an image under `root`, or a fold has no checkpoint.
         ModelError: a fold's network cannot be loaded.
     """
-    from models.saliency import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        saliency_maps,
-    )
-    from models.training.classifier.run import load_run
-
     examples: list[Example] = []
     readable_of: dict[int, list[tuple[LabelledCell, CellClass]]] = {}
     kept: dict[tuple[CellClass, bool], int] = {}
@@ -76,12 +71,20 @@ def explain_examples(
             kept[kind] = kept.get(kind, 0) + 1
             readable_of.setdefault(index, []).append((here, predicted))
     if choices and not readable_of:
-        raise CropsUnreadable(
+        raise PanelUnavailable(
             f"no crop can be read, such as {root / choices[0][1].name}: --root must be the"
             " directory that the manifest's paths are relative to"
         )
+    from models.saliency import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        saliency_maps,
+    )
+    from models.training.classifier.run import CHECKPOINT, load_run
+
     for index, pairs in sorted(readable_of.items()):
-        classifier = load_run(folds[index].directory)
+        run = folds[index].directory
+        if not (run / CHECKPOINT).is_file():
+            raise PanelUnavailable(f"{run} has no {CHECKPOINT}: its network is gone")
+        classifier = load_run(run)
         card = classifier.card
         patches, _ = read_crops(
             [cell for cell, _ in pairs], field_um=card.patch_um, px=card.patch_px

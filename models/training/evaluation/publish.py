@@ -12,10 +12,11 @@ from models.training.evaluation.calibration import write_reliability
 from models.training.evaluation.cell_figures import GROUPS, Part, measure_cells
 from models.training.evaluation.class_table import format_class_table, write_class_table
 from models.training.evaluation.crossvalidation import Fold
-from models.training.evaluation.examiner_files import Examiners, write_examiners
+from models.training.evaluation.examiner_files import write_examiners
+from models.training.evaluation.examiners import ExaminerFigures, ExaminerPoint
 from models.training.evaluation.figures.confusion_matrix import draw_confusion
 from models.training.evaluation.figures.reliability import draw_reliability
-from models.training.evaluation.figures.roc_curves import ExaminerPoint, draw_roc
+from models.training.evaluation.figures.roc_curves import draw_roc
 from models.training.evaluation.figures.saliency_panel import Example, draw_saliency
 from models.training.evaluation.figures.style import save_figure
 from models.training.evaluation.matrix_file import write_matrix
@@ -66,7 +67,7 @@ def publish_crossval(
     folds: Sequence[Fold],
     figures: CrossvalFigures,
     *,
-    examiners: Examiners | None = None,
+    examiners: ExaminerFigures | None = None,
     examples: Sequence[Example] = (),
     without_saliency: str = "",
     paper_reference: bool = False,

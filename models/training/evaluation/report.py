@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from models.training.evaluation.class_table import format_class_table
 from models.training.evaluation.records import (
@@ -45,6 +46,10 @@ def write_report(
         lines += ["", *_describe_set(figures.pooled, directories["pooled"], figures)]
     if s1:
         lines += ["## Examiners against each other (S1)", ""]
+        lines += [
+            "Examiners' points, in the ROC figures and here, were measured on the cells of the"
+        ]
+        lines += ["annotation file (`examiners/points.csv`), not on those of any other source.", ""]
         lines += [f"![{stem}]({stem}.svg)" for stem in s1] + [""]
     lines += ["## Saliency", ""]
     lines += [f"![saliency]({saliency})" if saliency else f"No panel: {without_saliency}.", ""]
@@ -109,7 +114,7 @@ def _describe_set(one: CellFigures, directory: str, figures: CrossvalFigures) ->
     names = ["confusion", "reliability"]
     names += ["roc-blast"] if one.blast_auc.value is not None else []
     names += ["roc-atypical"] if one.atypical_auc.value is not None else []
-    lines += [f"![{name}]({directory.replace('%', '%25')}/{name}.svg)" for name in names]
+    lines += [f"![{name}]({quote(directory)}/{name}.svg)" for name in names]
     return [*lines, ""]
 
 
@@ -122,8 +127,11 @@ def _describe_cuts(cuts: Sequence[Cut]) -> list[str]:
             f"| {one.group} | {cut.asked} | {threshold} | {_proportion(cut.sensitivity)}"
             f" | {_proportion(cut.specificity)} |"
         )
-    lines += ["", "Thresholds are found on the cells they are measured on. Limit of detection of"]
-    lines += ["blasts (CLSI EP17-A2), the same rates in every patient taken for granted:", ""]
+    lines += ["", "Thresholds are found on the cells they are measured on.", ""]
+    if not any(one.detection for one in cuts):
+        return lines
+    lines += ["Limit of detection of blasts (CLSI EP17-A2), supposing the same rates in every"]
+    lines += ["patient:", ""]
     lines += ["| threshold of specificity | rates | sensitivity | specificity | cells counted |"]
     lines[-1] += " limit of blank, cells | limit of detection, blasts |"
     lines += ["|--:|---|--:|--:|--:|--:|--:|"]

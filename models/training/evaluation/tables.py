@@ -51,7 +51,8 @@ def _show(value: float | None) -> str:
 def print_crossval(figures: CrossvalFigures, *, console: Console | None = None) -> None:
     """Print a cross-validation's scalars, one row per source and one for all."""
     sets = {**figures.sources, "pooled": figures.pooled}
-    print_intervals(sets, title=f"{figures.folds} folds, 95 % intervals", console=console)
+    title = f"Cross-validation, folds: {figures.folds}; 95 % intervals"
+    print_intervals(sets, title=title, console=console)
 
 
 def print_intervals(

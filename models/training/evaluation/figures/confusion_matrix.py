@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from models.training.evaluation.figures.style import BLUE, styled
 
-_WHITE_TO_BLUE = LinearSegmentedColormap.from_list("cells", ["#FFFFFF", "#9CC9E3", BLUE, "#00334F"])
-_WHITE_TO_BLUE.set_bad("#EEEEEE")
+_WHITE_TO_BLUE = LinearSegmentedColormap.from_list(
+    "cells", ["#FFFFFF", "#9CC9E3", BLUE, "#00334F"]
+).with_extremes(bad="#EEEEEE")
 
 
 @styled

@@ -1,11 +1,12 @@
 """ROC of P_blast and P_atypical with the examiners' points (Matek et al. 2019, Fig. 3C and 3D)."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from models.training.evaluation.examiners import ExaminerPoint
 from models.training.evaluation.figures.style import (
     BLUE,
     COLUMN_IN,
@@ -17,35 +18,6 @@ from models.training.evaluation.figures.style import (
 )
 from models.training.evaluation.operating import RocCurve
 from models.training.evaluation.records import Figure as Number
-
-
-class ExaminerPoint(Protocol):
-    """An examiner's sensitivity and specificity against the reference labels."""
-
-    @property
-    def examiner(self) -> object:
-        """Who."""
-
-    @property
-    def group(self) -> str:
-        """ "blast" or "atypical"."""
-
-    @property
-    def unc(self) -> str:
-        """What was done with cells not assigned: "dropped" or "negative"."""
-
-    @property
-    def sensitivity(self) -> float:
-        """0–1."""
-
-    @property
-    def specificity(self) -> float:
-        """0–1."""
-
-    @property
-    def n(self) -> int:
-        """Cells."""
-
 
 PUBLISHED_POINTS: Final = {"blast": (0.953, 0.911), "atypical": (0.959, 0.910)}
 """Second examiner's sensitivity and specificity, Matek et al. 2019, Fig. 3C and 3D."""
@@ -86,7 +58,7 @@ def draw_roc(
     """
     points = [point for point in examiners if point.group == group]
     side, below = 0.83 * COLUMN_IN, 0.47 + 0.125 * (2 + len(points) + paper_reference)
-    height = side + below + 0.28
+    height = side + below + 0.42
     figure = Figure(figsize=(COLUMN_IN, height))
     axes = figure.add_axes((0.13, below / height, 0.83, side / height))
     panels = [axes]
@@ -158,7 +130,7 @@ def _draw_points(axes: Axes, points: Sequence[ExaminerPoint]) -> None:
             markeredgewidth=0.8,
             markeredgecolor=colour,
             markerfacecolor=colour if dropped else "white",
-            label=f"examiner {point.examiner}, not assigned = {point.unc} (n = {point.n:,})",
+            label=f"{point.examiner}, UNC {point.unc} (n = {point.n:,} of LMU)",
             zorder=4,
         )
 

@@ -15,6 +15,9 @@ from models.training.evaluation.figures.style import GREY, ORANGE, PAGE_IN, styl
 PER_KIND: Final = 2
 """Right and wrong examples of a class, each."""
 
+SHRINK: Final = 3
+"""Patch pixels to one of the panel, along each side: a hundred images stay a few megabytes."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
@@ -67,19 +70,26 @@ def draw_saliency(examples: Sequence[Example]) -> Figure:
 
 
 def _draw_example(patch_axes: Axes, map_axes: Axes, example: Example) -> None:
-    patch_axes.imshow(_halve(example.patch))
+    patch_axes.imshow(_shrink(example.patch), interpolation="none")
     top = float(np.percentile(example.saliency, 99.5)) or 1.0
-    map_axes.imshow(_halve(np.minimum(example.saliency / top, 1.0)), cmap="inferno", vmin=0, vmax=1)
+    map_axes.imshow(
+        _shrink(np.minimum(example.saliency / top, 1.0)),
+        cmap="inferno",
+        vmin=0,
+        vmax=1,
+        interpolation="none",
+    )
     right = example.predicted is example.label
     patch_axes.set_title(
         "" if right else example.predicted, fontsize=5.5, pad=1.5, color=GREY if right else ORANGE
     )
 
 
-def _halve(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.floating]:
-    """Mean of 2 × 2 px, 0–1: a panel of sixty patches stays a small file."""
+def _shrink(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.floating]:
+    """Mean of SHRINK × SHRINK px, 0–1."""
     scale = 255.0 if image.dtype == np.uint8 else 1.0
-    side = image.shape[0] // 2 * 2
-    blocks = image[:side, :side].reshape(side // 2, 2, side // 2, 2, -1)
-    halved: NDArray[np.floating] = blocks.mean(axis=(1, 3)).squeeze() / scale
-    return halved
+    side = image.shape[0] // SHRINK
+    part = image[: side * SHRINK, : side * SHRINK]
+    blocks = part.reshape(side, SHRINK, side, SHRINK, -1)
+    means: NDArray[np.floating] = blocks.mean(axis=(1, 3)).squeeze() / scale
+    return means
