@@ -15,7 +15,7 @@ from models.training.evaluation.human import human
 
 
 class TrainGroup(click.Group):
-    """Says what is wrong with weights or a manifest in words, without a traceback."""
+    """Commands in the order of the work; what is wrong is said in words, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the sub-command; a `ModelError` becomes a message and exit code 1."""
@@ -24,19 +24,23 @@ class TrainGroup(click.Group):
         except ModelError as err:
             raise click.ClickException(str(err)) from err
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """From labelled cells to weights, then the detector."""
+        return list(self.commands)
+
 
 @click.group(cls=TrainGroup)
 def train() -> None:
     """Train and evaluate the networks (extra `train`)."""
 
 
-train.add_command(fit_classifier, "fit")
-train.add_command(cross_validate_classifier, "crossval")
-train.add_command(export)
-train.add_command(import_weights, "import")
 train.add_command(prepare)
 train.add_command(human)
+train.add_command(fit_classifier, "fit")
+train.add_command(cross_validate_classifier, "crossval")
+train.add_command(evaluate)
+train.add_command(export)
+train.add_command(import_weights, "import")
 train.add_command(fit_detector, "detector")
 train.add_command(leave_detector_out, "detector-leave-out")
 train.add_command(evaluate_detector, "evaluate-detector")
-train.add_command(evaluate)

@@ -132,17 +132,18 @@ def find_duplicates(
         grey: shape (N, 64, 64), each 29 µm wide.
         on_progress: told (done, total).
     """
-    _, where, which = np.unique(
-        grey.reshape(len(grey), -1), axis=0, return_index=True, return_inverse=True
-    )
-    original = where[which.ravel()]
+    first_with: dict[bytes, int] = {}
+    original = [first_with.setdefault(image.tobytes(), i) for i, image in enumerate(grey)]
     pairs = {
-        (int(original[index]), index): Duplicate(int(original[index]), index, 1.0, 0.0)
-        for index in np.flatnonzero(original != np.arange(len(grey))).tolist()
+        (first, index): Duplicate(first, index, 1.0, 0.0)
+        for index, first in enumerate(original)
+        if first != index
     }
-    distinct = np.sort(where)
+    distinct = list(first_with.values())
+    if len(distinct) < 2:
+        return tuple(pairs.values())
     for pair in _compare_all(grey[distinct].astype(np.float32), threads, on_progress):
-        first, second = int(distinct[pair.first]), int(distinct[pair.second])
+        first, second = distinct[pair.first], distinct[pair.second]
         known = pairs.get((first, second))
         if known is None or known.correlation < pair.correlation:
             pairs[first, second] = Duplicate(first, second, pair.correlation, pair.shift_um)

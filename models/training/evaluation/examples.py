@@ -75,7 +75,7 @@ def explain_examples(
             f"no crop can be read, such as {root / choices[0][1].name}: --root must be the"
             " directory that the manifest's paths are relative to"
         )
-    from models.saliency import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from models.saliency import (
         saliency_maps,
     )
     from models.training.classifier.run import CHECKPOINT, load_run
