@@ -29,7 +29,7 @@ HALF_MAX: Final = torch.finfo(torch.float16).max
 SHOWN: Final = 5
 """Names listed in a message before the rest is counted."""
 
-HARMLESS: Final = (
+HARMLESS: Final[tuple[Any, ...]] = (
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
