@@ -49,21 +49,21 @@ class Finding:
     detail: str
 
 
-def examine(*, device: str | None = None) -> Iterator[Finding]:
+def examine(*, device: str | None = None, root: Path = WEIGHTS_ROOT) -> Iterator[Finding]:
     """Check the installation, cheapest first; yields as it goes.
 
     Args:
         device: to run the self-test on; the default device if None.
+        root: where the weights that are looked at lie.
     """
     yield Finding("python", True, platform.python_version())
     for library in LIBRARIES:
         yield _library(library)
     yield Finding("device", True, f"{device or default_device()}, {usable_cpus()} usable CPUs")
-    for card in sorted(WEIGHTS_ROOT.glob(f"*/{CARD_FILE}")):
+    for card in sorted(root.glob(f"*/{CARD_FILE}")):
         yield _weights(card.parent)
     for directory in sorted(
-        {WEIGHTS_ROOT / DEFAULT_CLASSIFIER}
-        | {golden.parent for golden in WEIGHTS_ROOT.glob(f"*/{GOLDEN_FILE}")}
+        {root / DEFAULT_CLASSIFIER} | {golden.parent for golden in root.glob(f"*/{GOLDEN_FILE}")}
     ):
         yield _outputs(directory, device or default_device())
     yield _self_test(device)

@@ -4,12 +4,14 @@ A state dict is read without running what a pickle may hold, its tensors are giv
 registered network, and its outputs are put into the order of the taxonomy.
 """
 
+import argparse
 import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,6 +28,15 @@ from models.training.classifier.mapping import DROPPED, Mapping, read_mapping
 HALF_MAX: Final = torch.finfo(torch.float16).max
 SHOWN: Final = 5
 """Names listed in a message before the rest is counted."""
+
+HARMLESS: Final[tuple[Any, ...]] = (
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+)
+"""Beside tensors, what training scripts leave in checkpoints: their arguments, a NumPy number."""
 
 State = dict[str, Tensor]
 
@@ -83,12 +94,14 @@ def read_state(path: Path, *, key: str = "") -> State:
         if path.suffix == ".safetensors":
             held: Any = load_file(path)
         else:
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(list(HARMLESS)):
+                held = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
+        found = re.search(r"GLOBAL (\S+)", str(err))
         raise StateError(
-            f"{path.name} is no plain state dict and could run code when read, so it is not: where"
-            " it comes from, save the tensors alone with torch.save(model.state_dict(), …) or as"
-            " safetensors"
+            f"{path.name} is no plain state dict{f': it holds {found[1]}' if found else ''}. It"
+            " could run code when read, so it is not read: where it comes from, save the tensors"
+            " alone with torch.save(model.state_dict(), …) or as safetensors"
         ) from err
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as err:
         raise StateError(f"{path.name} cannot be read as a state dict: {err}") from err

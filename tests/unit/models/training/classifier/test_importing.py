@@ -1,5 +1,6 @@
 import json
 import os
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
@@ -178,12 +179,20 @@ class Trap:
 def test_a_file_that_holds_code_is_refused_and_the_code_not_run(tmp_path):
     torch.save({"state_dict": tiny_state(), "x": Trap(tmp_path / "hit")}, tmp_path / "evil.pth")
     mapping = tiny_mapping(tmp_path / "m.toml", state_key="state_dict")
-    with pytest.raises(StateError, match=r"evil\.pth .* could run code .* safetensors"):
+    with pytest.raises(
+        StateError, match=r"evil\.pth .* holds \w+\.mkdir.* could run code .* safetensors"
+    ):
         import_classifier(tmp_path / "evil.pth", mapping, tmp_path / "out")
     assert not (tmp_path / "hit").exists()
     assert not (tmp_path / "out").exists()
     torch.load(tmp_path / "evil.pth", weights_only=False)
     assert (tmp_path / "hit").exists()
+
+
+def test_arguments_and_numbers_that_training_scripts_save_do_not_hinder(tmp_path):
+    held = {"model": tiny_state(), "args": Namespace(lr=0.1), "best": np.float64(0.9)}
+    torch.save(held | {"f4": np.float32(0.5), "n": np.int64(7)}, tmp_path / "s.pth")
+    assert read_state(tmp_path / "s.pth", key="model").keys() == tiny_state().keys()
 
 
 def test_a_whole_pickled_model_is_refused(tmp_path):
