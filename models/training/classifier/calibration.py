@@ -121,18 +121,13 @@ def assign_folds(cells: Sequence[LabelledCell], *, folds: int = FOLDS) -> NDArra
     fold_of = np.full(len(cells), ALONE, np.intp)
     for source in sorted({cell.source for cell in cells}):
         rows = np.array([i for i, cell in enumerate(cells) if cell.source == source])
-        units = [unit_of(cells[i]) for i in rows]
+        units = [cells[i].unit for i in rows]
         count = min(folds, len(set(units)))
         if count < 2:
             continue
         for fold, (_, held) in enumerate(GroupKFold(count).split(rows, groups=units)):
             fold_of[rows[held]] = fold
     return fold_of
-
-
-def unit_of(cell: LabelledCell) -> str:
-    """What must stay in one fold: the group, else the patient, else the cell itself."""
-    return cell.group or cell.patient or cell.name or str(cell.path)
 
 
 def sharpen(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -195,7 +190,7 @@ def _operating_point(
         )
     threshold, called = _cut(predictions, group, temperature, member)
     honest = _call_held_out(predictions, group, temperatures, folds, member)
-    units = len({unit_of(cell) for cell in predictions.cells})
+    units = len({cell.unit for cell in predictions.cells})
     known = all(cell.group or cell.patient for cell in predictions.cells)
     kind = "patients or groups" if known else "groups, cells of unknown patients on their own"
     if honest is None:

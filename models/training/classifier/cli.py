@@ -1,32 +1,20 @@
 """`smearscan train fit | crossval`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.training.options import NEW_FOLDER, manifest_options, with_options
+
 if TYPE_CHECKING:
     from models.training.classifier.fit import Machines, Saving
 
-Command = Callable[..., Any]
-
 _OPTIONS = (
-    click.option(
-        "--manifest",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        required=True,
-        help="CSV: path,source,label,patient,split,um_per_px, and group,fold once prepared.",
-    ),
-    click.option(
-        "--root",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
-        required=True,
-        help="Directory that the manifest's paths are relative to.",
-    ),
+    *manifest_options(required=True),
     click.option(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=NEW_FOLDER,
         required=True,
         help="Directory of the run; the same command again resumes it.",
     ),
@@ -51,7 +39,7 @@ _OPTIONS = (
     ),
     click.option(
         "--crops",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=NEW_FOLDER,
         help="Folder for decoded crops, shared by runs; in the run by default.",
     ),
     click.option(
@@ -70,14 +58,8 @@ _OPTIONS = (
 )
 
 
-def _with_options(command: Command) -> Command:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_with_options
+@with_options(*_OPTIONS)
 @click.option("--split", default="train", show_default=True, help="Rows to train on; '' is all.")
 def fit_classifier(
     manifest: Path,
@@ -114,7 +96,7 @@ def fit_classifier(
 
 
 @click.command()
-@_with_options
+@with_options(*_OPTIONS)
 @click.option("--fold", "folds", type=int, multiple=True, help="Only this fold; may be repeated.")
 def cross_validate_classifier(
     manifest: Path,

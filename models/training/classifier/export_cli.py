@@ -1,10 +1,11 @@
 """`smearscan train export` and `smearscan train import`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from models.training.options import FILE, FOLDER, NEW_FOLDER, manifest_options, with_options
 
 if TYPE_CHECKING:
     from models.training.classifier.export import Validation
@@ -25,48 +26,21 @@ _VALIDATION_OPTIONS = (
 )
 _OUT = click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     required=True,
     help="Directory to write, named like the weights.",
 )
 
 
-def _manifest_options(*, required: bool) -> tuple[Callable[..., Any], ...]:
-    return (
-        click.option(
-            "--manifest",
-            type=click.Path(path_type=Path, exists=True, dir_okay=False),
-            required=required,
-            help="CSV: path,source,label,patient,split,um_per_px, and group,fold once prepared.",
-        ),
-        click.option(
-            "--root",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            required=required,
-            help="Directory that the manifest's paths are relative to.",
-        ),
-        *_VALIDATION_OPTIONS,
-    )
-
-
-def _with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 @click.command()
 @click.option(
     "--run",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Directory of a finished run.",
 )
 @_OUT
-@_with_options(*_manifest_options(required=True))
+@with_options(*manifest_options(required=True), *_VALIDATION_OPTIONS)
 def export(run: Path, out: Path, weights_version: str, **options: Any) -> None:
     """Turn a finished run into weights with a card and golden outputs.
 
@@ -86,18 +60,18 @@ def export(run: Path, out: Path, weights_version: str, **options: Any) -> None:
 @click.command()
 @click.option(
     "--state",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     required=True,
     help="State dict: .pth, .pt, .ckpt (tensors only) or .safetensors.",
 )
 @click.option(
     "--mapping",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     required=True,
     help="TOML: what the file's network is and what its outputs mean.",
 )
 @_OUT
-@_with_options(*_manifest_options(required=False))
+@with_options(*manifest_options(required=False), *_VALIDATION_OPTIONS)
 def import_weights(
     state: Path,
     mapping: Path,

@@ -6,23 +6,16 @@ from pathlib import Path
 
 import click
 
+from models.training.options import FOLDER, manifest_options, with_options
+
 
 @click.command()
 @click.option(
     "--lmu",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=FOLDER,
     help="Folder at or above AML-Cytomorphology_LMU.",
 )
-@click.option(
-    "--manifest",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Instead of --lmu, CSV: path,source,label,patient,split,um_per_px.",
-)
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Directory that the manifest's paths are relative to.",
-)
+@with_options(*manifest_options(required=False))
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

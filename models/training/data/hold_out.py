@@ -12,12 +12,12 @@ from models.training.data.manifest import LabelledCell
 def hold_out(cells: Sequence[LabelledCell], *, share: float, seed: int) -> set[int]:
     """Indices of about `share` of the cells, of each class about alike.
 
-    Cells of one group, or where the manifest was not prepared of one patient, stay together.
+    Cells of one unit (`LabelledCell.unit`) stay together.
 
     Raises:
         ModelError: there are too few groups to keep one and train on the others.
     """
-    groups = [cell.group or cell.patient or cell.name or str(cell.path) for cell in cells]
+    groups = [cell.unit for cell in cells]
     splits = max(2, round(1.0 / share))
     if len(set(groups)) < splits:
         raise ModelError(

@@ -48,6 +48,11 @@ class LabelledCell:
     fold: int | None = None
     name: str = ""
 
+    @property
+    def unit(self) -> str:
+        """What must not be divided: the group, else the patient, else the cell by itself."""
+        return self.group or self.patient or self.name or str(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

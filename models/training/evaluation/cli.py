@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.training.options import FILE, FOLDER, NEW_FOLDER, manifest_options, with_options
+
 if TYPE_CHECKING:
     from models.training.evaluation.crossvalidation import Fold
     from models.training.evaluation.examiners import ExaminerFigures
@@ -21,30 +23,21 @@ _CROSSVAL_ONLY = {
 
 @click.command()
 @click.option("--weights", default="default", show_default=True, help="Name or directory.")
-@click.option(
-    "--manifest",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="CSV: path,source,label,patient,split,um_per_px.",
-)
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Directory that the manifest's paths are relative to.",
-)
+@with_options(*manifest_options(required=False))
 @click.option("--split", default=None, help="Only these rows; by default all but 'train'.")
 @click.option(
     "--crossval",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=FOLDER,
     help="Directory that `smearscan train crossval` wrote.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     help="Where tables, figures and report of a cross-validation go.",
 )
 @click.option(
     "--annotations",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     help="annotations.dat, for the examiners' points and their agreement.",
 )
 @click.option("--paper-reference", is_flag=True, help="Mark the published points in ROC figures.")
