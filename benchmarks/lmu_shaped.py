@@ -38,16 +38,25 @@ def make_lmu_shaped(folder: Path, counts: Mapping[CellClass, int]) -> Path:
 
 
 def draw_cell(code: CellClass, number: int) -> NDArray[np.uint8]:
-    """A disc on glass among paler discs, RGBA, shape (400, 400, 4), another for every number."""
+    """A lobed disc among paler ones, RGBA, shape (400, 400, 4), another for every number.
+
+    As unlike each other as real crops are, so that the search for near-duplicates has no more to
+    confirm than among those.
+    """
     rng = np.random.default_rng([list(CellClass).index(code), number])
     y, x = np.mgrid[:COARSE, :COARSE]
     image = np.full((COARSE, COARSE, 4), 255, np.uint8)
     image[..., :3] = rng.integers(225, 245, 3)
-    for _ in range(rng.integers(4, 12)):
-        centre, radius = rng.uniform(0, COARSE, 2), rng.uniform(9, 13)
-        image[np.hypot(y - centre[0], x - centre[1]) < radius, :3] = rng.integers(170, 215, 3)
+    for _ in range(rng.integers(6, 20)):
+        centre, radius = rng.uniform(0, COARSE, 2), rng.uniform(9, 14)
+        distance = np.hypot(y - centre[0], x - centre[1])
+        shade = rng.integers(150, 215, 3)
+        image[distance < radius, :3] = shade
+        image[distance < radius / 3, :3] = shade + rng.integers(0, 40)
     middle, radius = COARSE / 2 + rng.normal(0, 2, 2), rng.uniform(16, 30)
-    image[np.hypot(y - middle[0], x - middle[1]) < radius, :3] = rng.integers(60, 190, 3)
-    lobe = middle + rng.normal(0, 5, 2)
-    image[np.hypot(y - lobe[0], x - lobe[1]) < radius * 0.7, :3] = rng.integers(40, 140, 3)
+    image[np.hypot(y - middle[0], x - middle[1]) < radius, :3] = rng.integers(110, 210, 3)
+    nucleus = rng.integers(30, 130, 3)
+    for _ in range(rng.integers(1, 5)):
+        lobe, size = middle + rng.normal(0, radius / 2.5, 2), radius * rng.uniform(0.25, 0.6)
+        image[np.hypot(y - lobe[0], x - lobe[1]) < size, :3] = nucleus + rng.integers(0, 25)
     return image.repeat(SIDE // COARSE, 0).repeat(SIDE // COARSE, 1)
