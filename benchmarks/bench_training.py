@@ -13,12 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from models.training.data.annotations import EXPECTED_COUNTS
-
 from benchmarks.lmu_shaped import make_lmu_shaped
 from benchmarks.process import run_measured
 from benchmarks.record import describe_run, save_result
 from benchmarks.slides import CACHE
+from models.training.data.annotations import EXPECTED_COUNTS
 
 SMEARSCAN: Final = Path(sys.executable).with_name("smearscan")
 

@@ -46,6 +46,9 @@ def run(*arguments: object) -> Result:
 
 
 def start(*arguments: object) -> subprocess.Popen:
+    """In a process of its own: tests before this one may have changed this one's threads, and
+    weights are the same to the bit on the same number of threads only.
+    """
     code = "import tests.training_runs; from service.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", *map(str, arguments)],
@@ -90,7 +93,7 @@ def crossval_command(crops: Path, prepared: Path, out: Path) -> tuple[object, ..
 @pytest.fixture(scope="module")
 def crossval(crops, prepared) -> Path:
     register_tiny()
-    run(*crossval_command(crops, prepared, crops / "crossval"))
+    assert start(*crossval_command(crops, prepared, crops / "crossval")).wait(300) == 0
     return crops / "crossval"
 
 
@@ -128,7 +131,7 @@ def test_a_cross_validation_killed_in_its_second_fold_ends_in_the_same_predictio
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "fold-2" / "finished.json").exists()
-    run(*command)
+    assert start(*command).wait(300) == 0
     for fold in (1, 2, 3):
         for name in ("predictions.csv", "background.csv"):
             whole = (crossval / f"fold-{fold}" / name).read_text()
