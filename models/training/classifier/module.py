@@ -13,6 +13,7 @@ from models.nets.registry import build_network
 from models.preprocess import normalise, resize, to_tensor
 from models.taxonomy import CODES
 from models.training.classifier.augment import augment
+from models.training.classifier.initial import initialise
 from models.training.classifier.loss import ClassLoss
 from models.training.classifier.recipe import Recipe
 
@@ -37,6 +38,7 @@ class ClassifierModule(lightning.LightningModule):
         self.recipe = recipe
         self.steps = steps_per_epoch * recipe.epochs
         network = build_network(recipe.network, len(CODES))
+        initialise(network, recipe)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.loss = loss
 
@@ -52,6 +54,7 @@ class ClassifierModule(lightning.LightningModule):
     def _view(self, crops: NDArray[np.uint8], *, step: int) -> Tensor:
         rank = self.trainer.global_rank
         seed = ((self.recipe.seed * 100_003 + self.current_epoch) * 100_003 + step) * 1_009 + rank
+        torch.manual_seed(seed % 2**63)  # of dropout
         rng = torch.Generator(self.device).manual_seed(seed % 2**63)
         with torch.autocast(self.device.type, enabled=False):
             views = augment(

@@ -104,6 +104,7 @@ class Recipe:
         name: of the recipe.
         note: where it comes from, in a sentence.
         network: a name in `models.nets.registry.NETWORKS`.
+        init: "random", or "imagenet" for what `models.training.classifier.initial` has.
         stages: (epochs, input px) in turn; the last is what the card will say.
         batch_size: crops per step, over all devices together.
         optimiser: "adamw", "adam" or "sgd" (momentum 0.9).
@@ -130,6 +131,7 @@ class Recipe:
     name: str
     note: str = ""
     network: str = "resnext50_32x4d"
+    init: Literal["random", "imagenet"] = "random"
     stages: Annotated[tuple[tuple[Count, Count], ...], Field(min_length=1)] = ((12, 96), (5, 128))
     batch_size: Count = 32
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"

