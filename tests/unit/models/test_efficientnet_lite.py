@@ -1,4 +1,4 @@
-"""Values computed with timm 1.0.31's `tf_efficientnet_lite0`, whose logits ours equalled exactly."""
+"""Values of timm 1.0.31's `tf_efficientnet_lite0`, whose logits ours equalled exactly."""
 
 import pytest
 import torch
