@@ -203,8 +203,9 @@ def describe_recipe(recipe: Recipe, epochs: int) -> str:
         if epochs < recipe.epochs
         else ""
     )
+    start = "ImageNet weights" if recipe.init == "imagenet" else "random weights"
     return (
-        f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from random weights,"
+        f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from {start},"
         f" {recipe.loss.kind.replace('_', ' ')}, seed {recipe.seed}, {weights}; none picked on"
         " validation cells"
     )

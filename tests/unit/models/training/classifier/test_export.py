@@ -167,3 +167,4 @@ def test_the_recipe_is_told_in_a_line():
     )
     assert "3 epochs of 4, stopped" in describe_recipe(replace(RECIPE, ema_decay=0.0), 3)
     assert "weights of the last step" in describe_recipe(replace(RECIPE, ema_decay=0.0), 4)
+    assert "from ImageNet weights" in describe_recipe(replace(RECIPE, init="imagenet"), 4)
