@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models.errors import WeightsCorrupt, WeightsUnavailable
@@ -51,7 +51,7 @@ def save_weights(module: nn.Module, path: Path) -> str:
         else tensor.detach().cpu().half().contiguous()
         for name, tensor in module.state_dict().items()
     }
-    save_file(state, path)
+    path.write_bytes(save(state))
     return hash_file(path)
 
 

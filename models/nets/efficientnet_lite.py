@@ -70,8 +70,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) → (N, out, ⌈H / stride⌉, ⌈W / stride⌉)."""
-        wide = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        wide = F.relu6(self._bn1(self._depthwise_conv(wide)))
+        wide = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
+        wide = F.relu6(self._bn1(self._depthwise_conv(wide)), inplace=True)
         narrow: Tensor = self._bn2(self._project_conv(wide))
         return x + narrow if self.shortcut else narrow
 
@@ -107,9 +107,9 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, n_classes) logits."""
-        x = F.relu6(self._bn0(self._conv_stem(x)))
+        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
         for block in self._blocks:
             x = block(x)
-        x = F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+        x = F.relu6(self._bn1(self._conv_head(x)), inplace=True).mean((2, 3))
         logits: Tensor = self._fc(F.dropout(x, DROPOUT, self.training))
         return logits

@@ -21,7 +21,7 @@ _OPTIONS = (
     click.option(
         "--recipe",
         "recipe_name",
-        default="served-cpu",
+        default="efficientnet-lite0",
         show_default=True,
         help="A recipe's name, or a TOML file.",
     ),
