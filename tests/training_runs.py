@@ -32,8 +32,7 @@ def build_tiny(n_classes: int) -> torch.nn.Module:
     return torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 5, stride=4),
         torch.nn.BatchNorm2d(8),
-        torch.nn.ReLU(),
-        torch.nn.Dropout(0.2),
+        torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.2)),
         torch.nn.AdaptiveAvgPool2d(1),
         torch.nn.Flatten(),
         torch.nn.Linear(8, n_classes),
