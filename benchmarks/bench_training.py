@@ -61,7 +61,8 @@ def main() -> None:
         },
         "details": promised,
     }
-    print(f"saved {save_result(f'training-{options.recipe}', result).name}")
+    title = f"training-{options.recipe}-{sum(counts.values())}"
+    print(f"saved {save_result(title, result).name}")
 
 
 if __name__ == "__main__":
