@@ -6,7 +6,7 @@ Table 1 and Fig. 3. Pure Python: the service imports it without torch.
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class CellClass(StrEnum):
@@ -67,6 +67,11 @@ ATYPICAL: Final[frozenset[CellClass]] = BLAST | {
     CellClass.LYA,
 }
 """Cells absent from healthy blood (Matek et al. 2019, Fig. 3D)."""
+
+GroupName = Literal["blast", "atypical"]
+
+GROUPS: Final[dict[GroupName, frozenset[CellClass]]] = {"blast": BLAST, "atypical": ATYPICAL}
+"""The groups by the name that figures bear."""
 
 NOT_IN_DIFFERENTIAL: Final[frozenset[CellClass]] = frozenset({CellClass.EBO, CellClass.KSC})
 """Reported per 100 leukocytes beside the differential, never in its denominator."""

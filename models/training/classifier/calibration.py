@@ -19,7 +19,11 @@ from models.card import OperatingPoint
 from models.errors import ModelError
 from models.taxonomy import ATYPICAL, BLAST, INDEX, CellClass
 from models.training.data.manifest import LabelledCell
-from models.training.evaluation.metrics import expected_calibration_error, group_probability
+from models.training.evaluation.metrics import (
+    are_members,
+    expected_calibration_error,
+    group_probability,
+)
 from models.training.evaluation.operating import find_cut
 from models.training.evaluation.predictions import Predictions
 
@@ -181,7 +185,7 @@ def _operating_point(
 
     Its sensitivity and specificity are those of cells judged by the threshold of the other folds.
     """
-    member = np.array([label in group for label in predictions.labels], bool)
+    member = are_members(predictions.labels, group)
     if member.all() or not member.any():
         raise CalibrationError(
             f"{member.sum()} of {len(member)} validation cells of {source!r} are in"

@@ -7,6 +7,7 @@ cells it held out and `background.csv` of the same cells with the cell hidden.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from models.training.classifier.run import FINISHED, load_run
 from models.training.data.manifest import LabelledCell
 from models.training.evaluation.background_control import hide_cell
 from models.training.evaluation.crossvalidation import BACKGROUND, PREDICTIONS
-from models.training.evaluation.predictions import Predictions, predict_cells, write_predictions
+from models.training.evaluation.predictions import predict_cells, write_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +130,11 @@ def _predict(run: Path, fold: Fold) -> None:
 
     Of several processes the first predicts; the others wait for it in the next fold.
     """
-    wanted = {PREDICTIONS: None, BACKGROUND: hide_cell}
-    if all((run / name).is_file() for name in wanted):
+    if all((run / name).is_file() for name in (PREDICTIONS, BACKGROUND)):
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     classifier = load_run(run, device=device)
-    for name, change in wanted.items():
-        found: Predictions = predict_cells(classifier, fold.held_out, change=change)
+    hide = partial(hide_cell, patch_um=classifier.card.patch_um)
+    for name, change in ((PREDICTIONS, None), (BACKGROUND, hide)):
+        found = predict_cells(classifier, fold.held_out, change=change)
         write_predictions(run / name, found)

@@ -81,7 +81,7 @@ def fit(
     saving: Saving | None = None,
     try_steps: int | None = None,
     quiet: bool = True,
-) -> lightning.Trainer:
+) -> None:
     """Train on labelled cells; goes on where a run in `out` was stopped, to the same weights.
 
     Args:
@@ -94,9 +94,6 @@ def fit(
         saving: how often to save, and where crops lie.
         try_steps: stop after so many steps and keep no checkpoint: only the projection is wanted.
         quiet: no progress bar.
-
-    Returns:
-        The trainer, for its rank and barrier; the run is finished unless it was a try.
 
     Raises:
         RunError: `out` holds a run of another recipe or other cells.
@@ -172,7 +169,6 @@ def fit(
     if try_steps is None and trainer.is_global_zero:
         _finish(out, trainer, recipe)
     trainer.strategy.barrier()
-    return trainer
 
 
 def _split(recipe: Recipe, store: CropStore, rows: list[int]) -> tuple[list[int], list[int]]:

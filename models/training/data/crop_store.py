@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,13 +18,13 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from models.errors import ModelError
-from models.training.data.crops import read_crop
+from models.training.data.crops import read_crops
 from models.training.data.manifest import LabelledCell
 
 VERSION: Final = 1
 """Of what `read_crop` makes of a file; raise it when the pixels change."""
 
-CHUNK: Final = 256
+CHUNK: Final = 64
 """Crops decoded before the next are begun: bounds what waits in memory."""
 
 SPARE_BYTES: Final = 2**30
@@ -142,21 +141,14 @@ def _make(
             f" {free / 1e9:.1f} GB free: name a larger disk with --crops"
         )
 
-    def read(cell: LabelledCell) -> NDArray[np.uint8] | None:
-        try:
-            return read_crop(cell, field_um=field_um, px=px)
-        except OSError:
-            return None
-
     partial = home / "crops.partial"
     kept: list[int] = []
-    with ThreadPoolExecutor(threads) as pool, partial.open("wb") as file:
+    with partial.open("wb") as file:
         for start in range(0, len(cells), CHUNK):
             chunk = cells[start : start + CHUNK]
-            for index, crop in enumerate(pool.map(read, chunk), start):
-                if crop is not None:
-                    file.write(crop.tobytes())
-                    kept.append(index)
+            crops, readable = read_crops(chunk, field_um=field_um, px=px, threads=threads)
+            crops.tofile(file)
+            kept += [start + index for index in readable]
             if on_progress:
                 on_progress(start + len(chunk), len(cells))
     if not kept:

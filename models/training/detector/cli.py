@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.training.options import FILE, FOLDER, NEW_FOLDER
+
 if TYPE_CHECKING:
     from models.training.detector.evaluate import SourceScore
 
 FIELDS = click.option(
     "--fields",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     required=True,
     help="JSON: a list of {path, source, split, um_per_px, boxes [[kind, x0, y0, x1, y1]]}.",
 )
 CELLS = click.option(
     "--cells",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     required=True,
     help="CSV: path,source,label,patient,split,um_per_px; crops with the cell at the centre.",
 )
 ROOT = click.option(
     "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Directory that paths are relative to.",
 )
@@ -37,7 +39,7 @@ THREADS = click.option("--threads", type=click.IntRange(min=1), default=2, show_
 @FIELDS
 @CELLS
 @ROOT
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--out", type=NEW_FOLDER, required=True)
 @click.option("--name", default="leukocyte-heatmap", show_default=True, help="Of the weights.")
 @click.option("--version", "version_", default="1", show_default=True, help="Of the weights.")
 @EPOCHS

@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.card import SourceEvaluation
-from models.taxonomy import ATYPICAL, BLAST, CODES, INDEX, CellClass
+from models.taxonomy import CODES, GROUPS, INDEX, CellClass, GroupName
 from models.training.evaluation.bootstrap import (
     Statistic,
     Units,
@@ -24,7 +23,11 @@ from models.training.evaluation.bootstrap import (
 from models.training.evaluation.calibration import bin_reliability, brier_scores, log_losses
 from models.training.evaluation.class_table import count_confusion, spread, tabulate_classes
 from models.training.evaluation.detection_limit import limits_of_cut
-from models.training.evaluation.metrics import group_probability, measure
+from models.training.evaluation.metrics import (
+    are_members,
+    group_probability,
+    measure,
+)
 from models.training.evaluation.operating import SPECIFICITIES, find_cut
 from models.training.evaluation.predictions import Predictions
 from models.training.evaluation.records import (
@@ -34,11 +37,6 @@ from models.training.evaluation.records import (
     Cut,
     Figure,
 )
-
-GROUPS: Final[dict[Literal["blast", "atypical"], frozenset[CellClass]]] = {
-    "blast": BLAST,
-    "atypical": ATYPICAL,
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +98,7 @@ def measure_cells(parts: Sequence[Part], *, replicates: int, seed: int) -> CellF
     scores = {
         name: group_probability(pooled.probabilities, group) for name, group in GROUPS.items()
     }
-    member = {name: _member(pooled, group) for name, group in GROUPS.items()}
+    member = {name: are_members(pooled.labels, group) for name, group in GROUPS.items()}
     top = pooled.probabilities.max(axis=1, initial=0.0)
     return CellFigures(
         n=len(pooled.cells),
@@ -158,7 +156,7 @@ class _Bootstrap:
             auc_statistic(
                 f"{name}_auc",
                 group_probability(said.probabilities, group),
-                _member(said, group),
+                are_members(said.labels, group),
                 of_cell,
             )
             for name, group in GROUPS.items()
@@ -190,8 +188,8 @@ def _control(parts: Sequence[Part], draw: _Bootstrap) -> BackgroundControl | Non
 
 
 def _cuts(
-    scores: Mapping[Literal["blast", "atypical"], NDArray[np.float32]],
-    member: Mapping[Literal["blast", "atypical"], NDArray[np.bool_]],
+    scores: Mapping[GroupName, NDArray[np.float32]],
+    member: Mapping[GroupName, NDArray[np.bool_]],
 ) -> list[Cut]:
     cuts = []
     for name in GROUPS:
@@ -208,13 +206,12 @@ def _figure(
     replicates: NDArray[np.float64] | None,
 ) -> Figure:
     mean, sd = spread(folds)
-    known = replicates is not None and value is not None
+    if value is None:
+        replicates = None
     return Figure(
         value=value,
-        ci95=percentile_interval(replicates) if replicates is not None and known else None,
-        undefined_replicates=int(np.isnan(replicates).sum())
-        if replicates is not None and known
-        else 0,
+        ci95=None if replicates is None else percentile_interval(replicates),
+        undefined_replicates=0 if replicates is None else int(np.isnan(replicates).sum()),
         fold_mean=mean,
         fold_sd=sd,
         folds=tuple(folds),
@@ -236,10 +233,6 @@ def _averaged(pooled: Predictions, parts: Sequence[Part]) -> tuple[CellClass, ..
 
 def _supported(part: Part) -> tuple[CellClass, ...]:
     return tuple(code for code in CODES if code not in part.unsupported)
-
-
-def _member(said: Predictions, group: frozenset[CellClass]) -> NDArray[np.bool_]:
-    return np.array([label in group for label in said.labels], bool)
 
 
 def _confusion(said: Predictions) -> NDArray[np.int64]:

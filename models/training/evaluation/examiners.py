@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from models.binomial import exact_interval
-from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
+from models.taxonomy import CODES, GROUPS, CellClass, GroupName
 from models.training.data.annotations import UNASSIGNED, Annotation, Verdict
-
-GROUPS: Final[dict[str, frozenset[CellClass]]] = {"blast": BLAST, "atypical": ATYPICAL}
 
 VERDICTS: Final[tuple[str, ...]] = (*(str(code) for code in CODES), UNASSIGNED)
 """Rows and columns of a table of agreement."""
@@ -128,7 +126,7 @@ def _measure_point(
     verdicts: Sequence[Verdict],
     *,
     examiner: str,
-    group: str,
+    group: GroupName,
     unc: str,
 ) -> ExaminerPoint | None:
     members = GROUPS[group]

@@ -74,11 +74,16 @@ def group_probability(
     return total
 
 
+def are_members(labels: Sequence[CellClass], group: frozenset[CellClass]) -> NDArray[np.bool_]:
+    """Which labels belong to a group, shape (N,)."""
+    return np.array([label in group for label in labels], bool)
+
+
 def group_auc(
     probabilities: NDArray[np.float32], labels: Sequence[CellClass], group: frozenset[CellClass]
 ) -> float | None:
     """Area under the ROC curve of a group against all other cells; None without both kinds."""
-    member = np.array([label in group for label in labels])
+    member = are_members(labels, group)
     if member.all() or not member.any():
         return None
     return float(roc_auc_score(member, group_probability(probabilities, group)))

@@ -96,7 +96,8 @@ def predict_cells(
         patches, readable = read_crops(chunk, field_um=card.patch_um, px=card.patch_px)
         rows.append(classifier.predict(change(patches) if change else patches))
         kept += [chunk[i] for i in readable]
-        unreadable.update(c.source for i, c in enumerate(chunk) if i not in set(readable))
+        lost = set(range(len(chunk))).difference(readable)
+        unreadable.update(chunk[i].source for i in lost)
         if on_progress:
             on_progress(start + len(chunk), len(cells))
     return Predictions(tuple(kept), np.concatenate(rows), unreadable)

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote
 
 import numpy as np
 
-from models.taxonomy import CODES, CellClass
+from models.taxonomy import CODES, GROUPS, CellClass, GroupName
 from models.training.evaluation.calibration import write_reliability
-from models.training.evaluation.cell_figures import GROUPS, Part, measure_cells
+from models.training.evaluation.cell_figures import Part, measure_cells
 from models.training.evaluation.class_table import format_class_table, write_class_table
 from models.training.evaluation.crossvalidation import Fold
 from models.training.evaluation.examiner_files import write_examiners
@@ -20,7 +20,7 @@ from models.training.evaluation.figures.roc_curves import draw_roc
 from models.training.evaluation.figures.saliency_panel import Example, draw_saliency
 from models.training.evaluation.figures.style import save_figure
 from models.training.evaluation.matrix_file import write_matrix
-from models.training.evaluation.metrics import group_probability
+from models.training.evaluation.metrics import are_members, group_probability
 from models.training.evaluation.operating import RocCurve, trace_roc, write_roc
 from models.training.evaluation.predictions import Predictions
 from models.training.evaluation.records import CellFigures, CrossvalFigures, Figure
@@ -150,7 +150,7 @@ def _write_set(
     calibration = measured.calibration
     write_reliability(directory / "reliability.csv", calibration.top_class, calibration.blast)
     save_figure(draw_reliability(calibration, title=title), directory / "reliability")
-    aucs: dict[Literal["blast", "atypical"], Figure] = {
+    aucs: dict[GroupName, Figure] = {
         "blast": measured.blast_auc,
         "atypical": measured.atypical_auc,
     }
@@ -175,7 +175,7 @@ def _trace(
     folds: Sequence[Predictions], group: frozenset[CellClass]
 ) -> tuple[RocCurve | None, list[RocCurve]]:
     scores = [group_probability(fold.probabilities, group) for fold in folds]
-    members = [np.array([label in group for label in fold.labels], bool) for fold in folds]
+    members = [are_members(fold.labels, group) for fold in folds]
     curves = [trace_roc(s, m) for s, m in zip(scores, members, strict=True)]
     pooled = trace_roc(np.concatenate(scores), np.concatenate(members))
     return pooled, [curve for curve in curves if curve is not None]
