@@ -1,0 +1,102 @@
+"""Where things lie in the data directory. Nothing else knows these names."""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_MAX_SOCKET_PATH: Final = 100
+"""A Unix socket's path may have 107 bytes (unix(7), sun_path); a margin for the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataRoot:
+    """A data directory.
+
+    Attributes:
+        path: absolute.
+    """
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.path / "smearscan.db"
+
+    @property
+    def redis(self) -> Path:
+        """Directory of the embedded Valkey's append-only file."""
+        return self.path / "redis"
+
+    @property
+    def slides(self) -> Path:
+        """Stored slides by content: `slides/ab/abcdef…` (SHA-256 of the bytes, hex)."""
+        return self.path / "slides"
+
+    @property
+    def uploads(self) -> Path:
+        """Slides that are still arriving. On the same file system as `slides`."""
+        return self.path / "uploads"
+
+    @property
+    def results(self) -> Path:
+        """Results by scan: `results/<scan_id>/<attempt>/report.json …`."""
+        return self.path / "results"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one service that owns the directory."""
+        return self.path / "service.lock"
+
+    @property
+    def secrets(self) -> Path:
+        """Readable by the service's user alone."""
+        return self.path / "secrets"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Unix socket of the embedded Valkey."""
+        return self.run / "redis.sock"
+
+    @property
+    def model_socket(self) -> Path:
+        """Unix socket of this machine's model process."""
+        return self.run / "model.sock"
+
+    @property
+    def viewer_socket(self) -> Path:
+        """Unix socket of this machine's viewer."""
+        return self.run / "viewer.sock"
+
+    @property
+    def run(self) -> Path:
+        """Directory of sockets: in the data directory, or where its path is too long for a socket
+        in the system's temporary directory."""
+        inside = self.path / "run"
+        if len(str(inside)) <= _MAX_SOCKET_PATH - len("/viewer.sock"):
+            return inside
+        name = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"smearscan-{name}"
+
+    def slide_of(self, sha256: str) -> Path:
+        """Where the stored slide with this SHA-256 lies."""
+        return self.slides / sha256[:2] / sha256
+
+    def result_of(self, scan_id: str, attempt: int) -> Path:
+        """Where the results of a scan's attempt lie."""
+        return self.results / scan_id / str(attempt)
+
+    def make(self) -> None:
+        """Make the directories that are missing; only the service's user may enter them."""
+        for directory in (
+            self.path,
+            self.redis,
+            self.slides,
+            self.uploads,
+            self.results,
+            self.secrets,
+            self.run,
+        ):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
