@@ -1,13 +1,10 @@
 """Where things lie in the data directory. Nothing else knows these names."""
 
 import hashlib
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-_MAX_SOCKET_PATH: Final = 100
-"""A Unix socket's path may have 107 bytes (unix(7), sun_path); a margin for the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,10 @@ class DataRoot:
 
     @property
     def run(self) -> Path:
-        """Directory of sockets: in the data directory, or where its path is too long for a socket
-        in the system's temporary directory."""
-        inside = self.path / "run"
-        if len(str(inside)) <= _MAX_SOCKET_PATH - len("/viewer.sock"):
-            return inside
+        """Directory of this machine's sockets, outside the data directory: that may be shared by
+        several machines, and its path may be longer than a socket's can be (unix(7): 107 bytes)."""
         name = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"smearscan-{name}"
+        return Path(tempfile.gettempdir()) / f"smearscan-{os.getuid()}-{name}"
 
     def slide_of(self, sha256: str) -> Path:
         """Where the stored slide with this SHA-256 lies."""
@@ -89,7 +83,11 @@ class DataRoot:
         return self.results / scan_id / str(attempt)
 
     def make(self) -> None:
-        """Make the directories that are missing; only the service's user may enter them."""
+        """Make the directories that are missing; only the service's user may enter them.
+
+        Raises:
+            PermissionError: somebody else made the directory of sockets first.
+        """
         for directory in (
             self.path,
             self.redis,
@@ -100,3 +98,5 @@ class DataRoot:
             self.run,
         ):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.run.stat().st_uid != os.getuid():
+            raise PermissionError("the directory of sockets belongs to another user: remove it")

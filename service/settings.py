@@ -43,8 +43,8 @@ class ServiceSettings(BaseSettings):
     )
     s3_prefixes: tuple[str, ...] = Field(
         default=(),
-        description="Prefixes (`s3://bucket/folder/`) whose objects may be named in `slide_uri`, as "
-        "a JSON list; needs the `s3` extra. Unset: none.",
+        description="Prefixes (`s3://bucket/folder/`) whose objects may be named in `slide_uri`, "
+        "as a JSON list; needs the `s3` extra. Unset: none.",
     )
 
     # the front
@@ -99,6 +99,11 @@ class ServiceSettings(BaseSettings):
     )
 
     # work
+    viewer_url: str | None = Field(
+        default=None,
+        description="URL of a viewer process on another machine, e.g. `http://worker:9000`. Unset: "
+        "this machine's, over a Unix socket.",
+    )
     workers: int = Field(
         default=1, ge=1, le=256, description="Slides analysed at the same time by one machine."
     )
