@@ -5,6 +5,9 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from service.settings import ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,11 @@ class DataRoot:
     """
 
     path: Path
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> Self:
+        """Of an installation: one path, however it was spelled, so that all processes agree."""
+        return cls(settings.data.resolve())
 
     @property
     def database(self) -> Path:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
 from service.contract.failure import Failure
-from service.contract.record import Record, ScanId
+from service.contract.record import Percent, Record, ScanId, Sha256
 
 
 def _in_taxonomy_order(classes: tuple[CellClass, ...]) -> tuple[CellClass, ...]:
@@ -72,6 +72,30 @@ class ScanParameters(Record):
     )
 
 
+class Priority(StrEnum):
+    """Which queue a scan waits in. Workers empty the first before they look at the second."""
+
+    INTERACTIVE = "interactive"
+    ARCHIVE = "archive"
+
+
+class GroupSummary(Record):
+    """A group's numbers, as in the report."""
+
+    count: int | None = Field(ge=0, description="Cells at or above the threshold.")
+    percent: Percent | None = Field(description="Of the leukocytes.")
+    ci95: tuple[Percent, Percent] | None = Field(description="Exact binomial 95 % interval, %.")
+
+
+class ScanSummary(Record):
+    """What a work list shows of a finished scan; the report has the rest."""
+
+    n_leukocytes: int = Field(ge=0, description="The denominator of the percentages.")
+    blast: GroupSummary = Field(description="As in the report.")
+    atypical: GroupSummary = Field(description="As in the report.")
+    warnings: tuple[str, ...] = Field(description="Codes of the report's quality warnings.")
+
+
 class ScanState(StrEnum):
     """Where a scan stands. A terminal state is never left."""
 
@@ -119,11 +143,34 @@ class Scan(Record):
     progress: Progress | None = Field(
         default=None, description="Of the stage; null where it has no measure."
     )
-    failure: Failure | None = Field(default=None, description="Set when failed, else null.")
+    queue_position: int | None = Field(
+        default=None,
+        ge=1,
+        description="1 is next. Set while queued and when one scan is asked for, else null.",
+    )
+    tries: int = Field(
+        default=0, ge=0, description="How often the scan failed and was, or may be, tried again."
+    )
+    seen_at: AwareDatetime | None = Field(
+        default=None, description="Last sign of life of the worker; null before the first."
+    )
+    failure: Failure | None = Field(
+        default=None,
+        description="Why it failed; while queued again, why the last try failed; else null.",
+    )
+    summary: ScanSummary | None = Field(default=None, description="Set when succeeded, else null.")
     parameters: ScanParameters = Field(description="What was asked.")
+    priority: Priority = Field(description="The queue.")
+    slide_sha256: Sha256 | None = Field(
+        default=None, description="Of the slide's bytes; null until a referenced slide was read."
+    )
+    slide_bytes: int | None = Field(default=None, ge=0, description="Size of the slide.")
+    accession: str | None = Field(default=None, description="As given.")
+    specimen: str | None = Field(default=None, description="As given.")
+    batch_id: str | None = Field(default=None, description="The batch it belongs to, or null.")
     submitted_at: AwareDatetime = Field(description="When the scan was asked for, with zone.")
     started_at: AwareDatetime | None = Field(
-        default=None, description="When a worker took it up; null before."
+        default=None, description="When a worker first took it up; null before."
     )
     finished_at: AwareDatetime | None = Field(
         default=None, description="When it reached a terminal state; null before."
@@ -135,8 +182,19 @@ class Scan(Record):
             raise ValueError(f"a scan has a stage exactly while running, not when {self.state}")
         if self.progress is not None and self.stage is None:
             raise ValueError("progress without a stage")
-        if (self.failure is not None) != (self.state is ScanState.FAILED):
-            raise ValueError(f"a scan has a failure exactly when failed, not when {self.state}")
+        if self.state is ScanState.FAILED and self.failure is None:
+            raise ValueError("a failed scan has a failure")
+        if self.failure is not None and self.state not in {ScanState.FAILED, ScanState.QUEUED}:
+            raise ValueError(f"no failure when {self.state}")
         if (self.finished_at is not None) != self.state.is_terminal:
             raise ValueError(f"a scan has an end exactly when it is over, not when {self.state}")
         return self
+
+
+class ScanPage(Record):
+    """A part of a list of scans, newest first."""
+
+    scans: tuple[Scan, ...] = Field(description="Newest first.")
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the following part; null at the end."
+    )

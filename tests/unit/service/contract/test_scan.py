@@ -10,6 +10,7 @@ from service.contract.scan import (
     ATYPICALS,
     BLASTS,
     CellGroup,
+    Priority,
     Progress,
     RegionChoice,
     Scan,
@@ -27,6 +28,7 @@ def scan(**changes: Any) -> Scan:
         "scan_id": "scan-0001",
         "state": ScanState.QUEUED,
         "parameters": ScanParameters(),
+        "priority": Priority.INTERACTIVE,
         "submitted_at": NOW,
     }
     return Scan(**(queued | changes))
@@ -92,8 +94,11 @@ def test_progress_beyond_its_total_is_refused() -> None:
         ({"state": ScanState.RUNNING}, "a stage exactly while running"),
         ({"stage": Stage.OPENING}, "a stage exactly while running"),
         ({"progress": Progress(done=0, total=1)}, "progress without a stage"),
-        ({"state": ScanState.FAILED, "finished_at": NOW}, "a failure exactly when failed"),
-        ({"failure": LOST}, "a failure exactly when failed"),
+        ({"state": ScanState.FAILED, "finished_at": NOW}, "a failed scan has a failure"),
+        (
+            {"state": ScanState.CANCELLED, "finished_at": NOW, "failure": LOST},
+            "no failure when cancelled",
+        ),
         ({"state": ScanState.SUCCEEDED}, "an end exactly when it is over"),
         ({"finished_at": NOW}, "an end exactly when it is over"),
         ({"scan_id": "../etc"}, "pattern"),
@@ -103,6 +108,10 @@ def test_progress_beyond_its_total_is_refused() -> None:
 def test_a_scan_that_contradicts_itself_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         scan(**changes)
+
+
+def test_a_scan_that_waits_for_another_try_says_why_the_last_one_failed() -> None:
+    assert scan(failure=LOST, tries=1).failure == LOST
 
 
 def test_exactly_the_last_three_states_are_terminal() -> None:

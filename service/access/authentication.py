@@ -1,0 +1,106 @@
+"""From an `Authorization` header to a key that is allowed to do what is asked."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.contract.problem import ProblemCode
+from service.installation import Installation
+from service.problems import ApiProblem
+from service.store.columns import now
+from service.store.keys import ApiKey, Keys, Role, hash_secret
+
+REMEMBERED_S: Final = 5.0
+"""A revoked key opens nothing more after this long, s."""
+REMEMBERED: Final = 4096
+"""Secrets remembered at a time, wrong ones too."""
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    key: ApiKey | None
+    until: float
+
+
+class KeyCache:
+    """Keys by the hash of their secret, for a few seconds: a status poll costs no look-up."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = Lock()
+
+    def find(self, secret: str) -> ApiKey | None:
+        """As `Keys.find`, up to `REMEMBERED_S` old."""
+        name, moment = hash_secret(secret), time.monotonic()
+        with self._lock:
+            entry = self._entries.get(name)
+        if entry is not None and entry.until > moment:
+            return entry.key
+        key = self._keys.find(secret)
+        with self._lock:
+            self._entries[name] = _Entry(key, moment + REMEMBERED_S)
+            self._entries.move_to_end(name)
+            while len(self._entries) > REMEMBERED:
+                self._entries.popitem(last=False)
+        return key
+
+
+def get_installation(request: Request) -> Installation:
+    """The installation that this app serves."""
+    installation: Installation = request.app.state.installation
+    return installation
+
+
+Served = Annotated[Installation, Depends(get_installation)]
+
+
+def authenticate(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> ApiKey:
+    """The caller's key.
+
+    Raises:
+        ApiProblem: 401; no key, or one that is unknown, expired or revoked.
+    """
+    cache: KeyCache = request.app.state.key_cache
+    key = cache.find(credentials.credentials) if credentials is not None else None
+    if key is None or not key.is_valid(now()):
+        raise ApiProblem(
+            401,
+            ProblemCode.UNAUTHENTICATED,
+            "Send a valid API key as `Authorization: Bearer KEY`; an administrator makes keys with"
+            " `smearscan keys create`.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return key
+
+
+def allow(role: Role) -> Callable[[ApiKey], ApiKey]:
+    """A dependency: the caller's key, which must have the role."""
+
+    def check(key: Annotated[ApiKey, Depends(authenticate)]) -> ApiKey:
+        if not key.may(role):
+            raise ApiProblem(
+                403,
+                ProblemCode.FORBIDDEN,
+                f"This key may not do that: it takes the role `{role}`.",
+            )
+        return key
+
+    return check
+
+
+Submitter = Annotated[ApiKey, Depends(allow(Role.SUBMIT))]
+Reader = Annotated[ApiKey, Depends(allow(Role.READ))]
+Reviewer = Annotated[ApiKey, Depends(allow(Role.REVIEW))]
+Administrator = Annotated[ApiKey, Depends(allow(Role.ADMIN))]

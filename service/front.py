@@ -1,0 +1,34 @@
+"""`python -m service.front`: the api under uvicorn."""
+
+import uvicorn
+
+from service.app import create_app
+from service.settings import ServiceSettings
+
+BACKLOG = 1024
+
+
+def create() -> object:
+    """The app of the settings in the environment, for uvicorn's processes."""
+    return create_app(ServiceSettings())
+
+
+def main() -> None:
+    """Serve until told to stop; requests under way are finished."""
+    settings = ServiceSettings()
+    uvicorn.run(
+        "service.front:create",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.api_processes,
+        backlog=BACKLOG,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""From exceptions to answers: the one table, installed once.
+
+ApiProblem                    any refusal a route words by itself
+everything in `PROBLEMS`      typed errors of the parts below, each with its status and code
+RequestValidationError        422, or 400 where the body is no JSON
+anything else                 500 without a word about its inside; the log has it
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from service.contract.problem import Problem, ProblemCode
+from service.store.models import UnknownModel
+from service.store.scans import IdempotencyMismatch, ScanMissing, ScanNotOver
+from service.webhooks.policy import CallbackRefused
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 5
+"""When an overloaded or half-started service may be asked again, s."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ApiProblem(Exception):
+    """A request is refused.
+
+    Args:
+        status: HTTP status, 400 to 599.
+        code: for programs.
+        detail: for people: value, limit, remedy; no paths.
+        headers: sent with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: ProblemCode,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+PROBLEMS: Final[dict[type[Exception], tuple[int, ProblemCode, str | None]]] = {
+    ScanMissing: (404, ProblemCode.NOT_FOUND, "There is no scan of that name, or it was purged."),
+    ScanNotOver: (
+        409,
+        ProblemCode.CONFLICT,
+        "The scan waits or runs: cancel it first, then delete it.",
+    ),
+    IdempotencyMismatch: (
+        422,
+        ProblemCode.IDEMPOTENCY_MISMATCH,
+        "This Idempotency-Key was used for another request: use a new key for a new request.",
+    ),
+    UnknownModel: (422, ProblemCode.UNKNOWN_MODEL, None),
+    CallbackRefused: (422, ProblemCode.CALLBACK_REFUSED, None),
+    OperationalError: (
+        503,
+        ProblemCode.STORE_UNAVAILABLE,
+        "The database does not answer: try again.",
+    ),
+}
+"""Typed error → status, code, and words; None: the error's own."""
+
+_BY_STATUS: Final = {
+    400: ProblemCode.INVALID_REQUEST,
+    401: ProblemCode.UNAUTHENTICATED,
+    403: ProblemCode.FORBIDDEN,
+    404: ProblemCode.NOT_FOUND,
+    405: ProblemCode.METHOD_NOT_ALLOWED,
+    406: ProblemCode.NOT_ACCEPTABLE,
+    413: ProblemCode.BODY_TOO_LARGE,
+}
+
+
+def answer(
+    request: Request,
+    status: int,
+    code: ProblemCode,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    errors: tuple[str, ...] = (),
+) -> Response:
+    """A problem document."""
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=getattr(request.state, "request_id", None),
+        errors=errors,
+    )
+    sent = dict(headers or {})
+    if status in {429, 503}:
+        sent.setdefault("Retry-After", str(RETRY_AFTER_S))
+    return Response(
+        problem.model_dump_json(), status_code=status, media_type=MEDIA_TYPE, headers=sent
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have the app answer every exception by the table above."""
+
+    async def on_api_problem(request: Request, err: Exception) -> Response:
+        assert isinstance(err, ApiProblem)
+        return answer(request, err.status, err.code, err.detail, headers=err.headers)
+
+    async def on_listed(request: Request, err: Exception) -> Response:
+        status, code, detail = next(
+            PROBLEMS[kind] for kind in type(err).__mro__ if kind in PROBLEMS
+        )
+        return answer(request, status, code, detail or str(err))
+
+    async def on_http(request: Request, err: Exception) -> Response:
+        assert isinstance(err, HTTPException)
+        code = _BY_STATUS.get(err.status_code, ProblemCode.INVALID_REQUEST)
+        return answer(request, err.status_code, code, str(err.detail), headers=err.headers)
+
+    async def on_invalid(request: Request, err: Exception) -> Response:
+        assert isinstance(err, RequestValidationError)
+        errors = err.errors()
+        malformed = any(error["type"] == "json_invalid" for error in errors)
+        return answer(
+            request,
+            400 if malformed else 422,
+            ProblemCode.INVALID_REQUEST,
+            "The request is not as the interface describes it: see `errors`.",
+            errors=describe_errors(errors),
+        )
+
+    async def on_unexpected(request: Request, err: Exception) -> Response:
+        _log.error("request failed", path=request.url.path, exc_info=err)
+        return answer(
+            request,
+            500,
+            ProblemCode.INTERNAL,
+            "The service failed; nothing was lost. The log has the reason under request_id.",
+        )
+
+    app.add_exception_handler(ApiProblem, on_api_problem)
+    for kind in PROBLEMS:
+        app.add_exception_handler(kind, on_listed)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(Exception, on_unexpected)
+
+
+def describe_errors(errors: Any) -> tuple[str, ...]:
+    """Each refused field of a pydantic error: where, and why; never the value."""
+    return tuple(
+        f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors
+    )
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: the problem documents a route can answer with, beside those all can."""
+    headers = {
+        "Retry-After": {
+            "description": "Seconds to wait before another try.",
+            "schema": {"type": "integer"},
+        }
+    }
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            **({"headers": headers} if status in {429, 503} else {}),
+        }
+        for status in sorted({401, 403, 422, 429, 500, 503, *statuses})
+    }

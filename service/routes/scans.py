@@ -1,0 +1,61 @@
+"""`/v1/scans`: post a slide, see where its scan stands, cancel it."""
+
+from datetime import datetime
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+
+from service.access.authentication import Reader, Served, Submitter
+from service.contract.problem import ProblemCode
+from service.contract.scan import Priority, Scan, ScanPage, ScanState
+from service.problems import ApiProblem, responses
+from service.store.audit import Action
+from service.store.scans import ScanFilter
+
+router = APIRouter(prefix="/v1/scans", tags=["scans"])
+
+MAX_PAGE: Final = 200
+
+
+@router.get("", responses=responses())
+def list_scans(
+    served: Served,
+    caller: Reader,
+    state: ScanState | None = None,
+    accession: Annotated[str | None, Query(max_length=128)] = None,
+    batch_id: Annotated[str | None, Query(max_length=64)] = None,
+    slide_sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    priority: Priority | None = None,
+    submitted_from: datetime | None = None,
+    submitted_to: datetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> ScanPage:
+    """Scans, newest first."""
+    for moment in (submitted_from, submitted_to):
+        if moment is not None and moment.tzinfo is None:
+            raise ApiProblem(
+                422,
+                ProblemCode.INVALID_REQUEST,
+                "submitted_from and submitted_to need a time zone, e.g. 2026-01-31T09:30:00Z.",
+            )
+    wanted = ScanFilter(
+        state, accession, batch_id, slide_sha256, priority, submitted_from, submitted_to
+    )
+    found = served.scans.list(wanted, limit=limit + 1, before=cursor)
+    page = tuple(found[:limit])
+    return ScanPage(scans=page, next_cursor=page[-1].scan_id if len(found) > limit else None)
+
+
+@router.get("/{scan_id}", responses=responses(404))
+def get_scan(scan_id: str, served: Served, caller: Reader) -> Scan:
+    """Where a scan stands."""
+    return served.scans.get(scan_id)
+
+
+@router.post("/{scan_id}/cancel", responses=responses(404))
+def cancel_scan(scan_id: str, served: Served, caller: Submitter) -> Scan:
+    """End a scan that waits or runs; one that is over stays as it is. Work stops within 2 s."""
+    scan = served.scans.cancel(scan_id)
+    served.audit.note(caller.id, Action.CANCELLED, scan_id=scan_id)
+    return scan

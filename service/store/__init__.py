@@ -1,0 +1,1 @@
+"""The durable truth: scans, keys, audit, batches in SQL. Every state change is one transaction."""

@@ -1,0 +1,96 @@
+"""A slide that is at hand becomes a scan: checks, SQL, the queue, in this order.
+
+Once SQL has the scan it cannot be lost: a queue that does not answer only delays it, because the
+reconciler hands over again what SQL says is open.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import structlog
+
+from service.contract.problem import ProblemCode
+from service.contract.scan import Priority, ScanState
+from service.contract.submission import ScanMetadata
+from service.dispatch import hand_over
+from service.installation import Installation
+from service.problems import ApiProblem
+from service.store.audit import Action
+from service.store.keys import ApiKey
+from service.store.scans import ClientRequest, Created, SlideSource
+from service.webhooks.policy import check_callback
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request to scan.
+
+    Attributes:
+        slide: at hand, checked.
+        metadata: as sent.
+        caller: whose request it is.
+        idempotency_key: the client's name for the request, or None.
+        batch_id: the batch it belongs to, or None.
+    """
+
+    slide: SlideSource
+    metadata: ScanMetadata
+    caller: ApiKey
+    idempotency_key: str | None = None
+    batch_id: str | None = None
+
+    @property
+    def request(self) -> ClientRequest | None:
+        """The client's key with what it stands for."""
+        if self.idempotency_key is None:
+            return None
+        text = f"{self.slide.identity}\n{self.metadata.model_dump_json()}"
+        return ClientRequest(self.idempotency_key, hashlib.sha256(text.encode()).hexdigest())
+
+
+def check_room(installation: Installation) -> None:
+    """Refuse a scan while too many wait, before its slide is taken.
+
+    Raises:
+        ApiProblem: 503, with when to come again.
+    """
+    limit = installation.settings.max_queued
+    waiting = installation.scans.count(ScanState.QUEUED, Priority.INTERACTIVE)
+    if waiting >= limit:
+        raise ApiProblem(
+            503,
+            ProblemCode.OVERLOADED,
+            f"{waiting} scans wait, the limit is {limit}: try again later, or add workers.",
+            headers={"Retry-After": "30"},
+        )
+
+
+def submit(installation: Installation, submission: Submission) -> Created:
+    """Have a slide scanned, or find the scan that it has.
+
+    Raises:
+        UnknownModel: the named classifier is not served here.
+        CallbackRefused: the callback may not be called.
+        IdempotencyMismatch: the client's key stands for another request.
+    """
+    metadata, caller = submission.metadata, submission.caller
+    if metadata.callback_url is not None:
+        check_callback(installation.settings, str(metadata.callback_url))
+    created = installation.scans.create(
+        submission.slide,
+        metadata,
+        submitted_by=caller.id,
+        model_sha256=installation.models.sha256_of(metadata.model or installation.settings.model),
+        request=submission.request,
+        batch_id=submission.batch_id,
+    )
+    scan_id = created.scan.scan_id
+    if created.fresh:
+        hand_over(installation, installation.scans.row(scan_id))
+    installation.audit.note(
+        caller.id, Action.SUBMITTED, scan_id=scan_id, detail={"fresh": created.fresh}
+    )
+    _log.info("scan submitted", scan_id=scan_id, fresh=created.fresh)
+    return created

@@ -1,0 +1,1 @@
+"""Telling a laboratory system that a scan has ended."""

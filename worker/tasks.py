@@ -1,0 +1,170 @@
+"""What a worker's forked process does with one scan: the slide process.
+
+It claims the scan in SQL, analyses the slide, puts the results in place, and ends the scan, each
+step fenced by the attempt: whatever happened in between (cancelled, given to another worker), a
+stale process changes nothing.
+"""
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from rq.timeouts import JobTimeoutException
+from sqlalchemy import Row
+
+from service.contract.failure import AnalysisError, Failure, FailureCode
+from service.contract.scan import ScanParameters, Stage
+from service.contract.settings import AnalysisSettings
+from service.installation import Installation
+from service.settings import ServiceSettings
+from worker.model.client import RemotePredictor
+from worker.pipeline import scan_slide
+from worker.results import write_results
+
+PROGRESS_EVERY_S: Final = 0.5
+"""Progress is stored at most this often; the fence is looked at as often."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Superseded(Exception):
+    """The attempt no longer counts: the scan was cancelled, or given to another worker."""
+
+
+def scan(scan_id: str, attempt: int) -> None:
+    """Run one attempt of a scan; the job's function."""
+    installation = Installation.open(ServiceSettings())
+    structlog.contextvars.bind_contextvars(scan_id=scan_id, attempt=attempt)
+    try:
+        run_attempt(installation, scan_id, attempt, worker=threading.current_thread().name)
+    finally:
+        installation.close()
+
+
+def run_attempt(installation: Installation, scan_id: str, attempt: int, *, worker: str) -> None:
+    """Claim, analyse, end. Never raises for what the slide or the machine does.
+
+    A scan that cannot be claimed (cancelled, running elsewhere, over) is left alone.
+    """
+    lifecycle = installation.lifecycle
+    row = lifecycle.claim(scan_id, attempt, worker)
+    if row is None:
+        _log.info("nothing to do: the attempt is not open")
+        return
+    _log.info("scan started", slide_bytes=row.slide_bytes)
+    try:
+        _analyse(installation, row)
+    except Superseded:
+        _log.info("scan given up: the attempt no longer counts")
+    except AnalysisError as err:
+        _end_failed(installation, row, err.failure)
+    except JobTimeoutException:
+        limit = installation.jobs.timeout_s(row.slide_bytes)
+        _end_failed(installation, row, timed_out(limit))
+    except MemoryError:
+        _end_failed(installation, row, _failure(FailureCode.OUT_OF_MEMORY, _NO_MEMORY))
+    except OSError as err:
+        if err.errno in {errno.ENOSPC, errno.EDQUOT}:
+            _end_failed(installation, row, _failure(FailureCode.STORAGE_FULL, _NO_SPACE))
+        else:
+            _end_unexpected(installation, row, err)
+    except Exception as err:  # noqa: BLE001 - the top of a process: nothing may be lost
+        _end_unexpected(installation, row, err)
+
+
+def timed_out(limit_s: int) -> Failure:
+    """What is said of a scan that took longer than it may."""
+    return _failure(
+        FailureCode.TIMEOUT,
+        f"the scan took longer than the {limit_s} s allowed for a slide of its size: the slide may"
+        " be damaged, or the machine overloaded",
+    )
+
+
+def _analyse(installation: Installation, row: Row[Any]) -> None:
+    settings, lifecycle = installation.settings, installation.lifecycle
+    progress = _Progress(lambda *where: lifecycle.advance(row.id, row.attempt, *where))
+    parameters = ScanParameters.model_validate(row.parameters)
+    predictor = RemotePredictor(
+        installation.layout.model_socket,
+        parameters.model or settings.model,
+        check=progress.check,
+    )
+    with predictor:
+        results = scan_slide(
+            locate_slide(installation, row),
+            predictor,
+            scan_id=row.id,
+            parameters=parameters,
+            settings=AnalysisSettings(max_tiles_failed_share=settings.max_tiles_failed_share),
+            on_progress=progress.note,
+        )
+    progress.check()
+    write_results(installation.layout.result_of(row.id, row.attempt), results)
+    if not lifecycle.succeed(row.id, row.attempt, results.report):
+        raise Superseded
+    _log.info("scan succeeded", cells=results.report.n_cells)
+
+
+def locate_slide(installation: Installation, row: Row[Any]) -> Path:
+    """The file of a scan's slide.
+
+    Raises:
+        SlideError: it is not there any more.
+    """
+    if row.slide_sha256 is not None and row.slide_uri is None:
+        return installation.layout.slide_of(row.slide_sha256)
+    return Path(row.slide_uri)
+
+
+def _end_failed(installation: Installation, row: Row[Any], failure: Failure) -> None:
+    state = installation.lifecycle.fail(row.id, row.attempt, failure)
+    _log.warning("attempt failed", code=failure.code, message=failure.message, now=state)
+
+
+def _end_unexpected(installation: Installation, row: Row[Any], err: Exception) -> None:
+    _log.error("attempt failed unexpectedly", exc_info=err)
+    failure = _failure(
+        FailureCode.INTERNAL,
+        f"the analysis failed unexpectedly ({type(err).__name__}): the worker's log has the reason"
+        " under this scan's id; report it",
+    )
+    _end_failed(installation, row, failure)
+
+
+def _failure(code: FailureCode, message: str) -> Failure:
+    return AnalysisError(code, message).failure
+
+
+_NO_MEMORY: Final = "the worker had too little memory for this slide: give it more, or fewer slides"
+_NO_SPACE: Final = "the disk is full: free space; the scan is tried again"
+
+
+class _Progress:
+    """Stores progress now and then, and stops a process whose attempt no longer counts."""
+
+    def __init__(self, advance: Callable[[Stage, int, int], bool]) -> None:
+        self._advance = advance
+        self._where: tuple[Stage, int, int] = (Stage.OPENING, 0, 0)
+        self._stored_at = 0.0
+
+    def note(self, stage: Stage, done: int, total: int) -> None:
+        """The pipeline's callback."""
+        changed = stage is not self._where[0]
+        self._where = (stage, done, total)
+        if changed or time.monotonic() - self._stored_at >= PROGRESS_EVERY_S:
+            self.check()
+
+    def check(self) -> None:
+        """Store where the scan stands.
+
+        Raises:
+            Superseded: the attempt no longer counts.
+        """
+        self._stored_at = time.monotonic()
+        if not self._advance(*self._where):
+            raise Superseded
