@@ -1,7 +1,11 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from service.store.engine import connect, migrate
+from tests.servers import Valkey, postgresql_binaries, running_postgresql, short_directory
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,3 +19,43 @@ def real_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real images (../shared/data) are not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of an empty PostgreSQL database on a server of its own."""
+    binaries = postgresql_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with running_postgresql(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A running Valkey server of the test's own."""
+    with short_directory() as directory:
+        server = Valkey(directory)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database with the present schema and nothing in it, of each kind in turn."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'test.db'}"
+        migrate(url)
+        yield url
+        return
+    url = request.getfixturevalue("postgresql")
+    engine = connect(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    migrate(url)
+    yield url
