@@ -5,13 +5,19 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from service import problems
-from service.access.authentication import KeyCache
+from service.access.authentication import KeyCache, uploader
+from service.access.rate_limit import RateLimit
 from service.contract.problem import Problem
+from service.contract.submission import ScanMetadata, ScanSubmission
+from service.edge import Edge
 from service.installation import Installation
-from service.routes import scans
+from service.intake.intake import Intake
+from service.intake.tus import PREFIX as UPLOADS
+from service.intake.tus import make_router as make_upload_router
+from service.routes import cells, events, health, posting, reports, scans
 from service.settings import ServiceSettings
 
 DESCRIPTION: Final = """\
@@ -31,8 +37,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.state.installation = installation
         app.state.key_cache = KeyCache(installation.keys)
         yield
+        intake.close()
         installation.close()
 
+    intake = Intake.of(settings)
     app = FastAPI(
         title="smearscan",
         version=version("smearscan"),
@@ -42,23 +50,40 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.intake = intake
+    app.state.event_streams = set()
+    app.state.rate_limit = RateLimit(
+        settings.rate_limit_per_minute, share=1 / settings.api_processes
+    )
     problems.install(app)
-    app.include_router(scans.router)
+    for part in (health, posting, events, reports, cells, scans):
+        app.include_router(part.router)
+    app.include_router(make_upload_router(intake, uploader))
     _describe_problems(app)
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, takes_uploads=takes_uploads)
     return app
 
 
+def takes_uploads(request: Request) -> bool:
+    """Whether a request's body is a slide, or a piece of one: intake limits it."""
+    path, method = request.url.path, request.method
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_form = method == "POST" and path == "/v1/scans" and kind == posting.FORM
+    return is_form or (path.startswith(UPLOADS) and method in {"POST", "PATCH"})
+
+
 def _describe_problems(app: FastAPI) -> None:
-    """Have the OpenAPI document define what `problems.responses` refers to."""
+    """Have the OpenAPI document define what routes only refer to."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
+        for model in (Problem, ScanMetadata, ScanSubmission):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            for name, definition in schema.pop("$defs", {}).items():
+                schemas.setdefault(name, definition)
+            schemas.setdefault(model.__name__, schema)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

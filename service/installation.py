@@ -14,6 +14,7 @@ from service.store.engine import connect, database_url
 from service.store.keys import Keys
 from service.store.lifecycle import Lifecycle, Retries
 from service.store.models import ServedModels
+from service.store.reviews import Reviews
 from service.store.scans import Scans
 
 
@@ -31,6 +32,7 @@ class Installation:
     keys: Keys
     audit: Audit
     models: ServedModels
+    reviews: Reviews
 
     @classmethod
     def open(cls, settings: ServiceSettings, *, redis_patience: int = 3) -> Self:
@@ -54,6 +56,7 @@ class Installation:
             keys=Keys(engine),
             audit=Audit(engine),
             models=ServedModels(engine),
+            reviews=Reviews(engine),
         )
 
     def close(self) -> None:

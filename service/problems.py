@@ -1,6 +1,7 @@
 """From exceptions to answers: the one table, installed once.
 
 ApiProblem                    any refusal a route words by itself
+IntakeError                   why a slide was not taken in; says its own status and code
 everything in `PROBLEMS`      typed errors of the parts below, each with its status and code
 RequestValidationError        422, or 400 where the body is no JSON
 anything else                 500 without a word about its inside; the log has it
@@ -17,6 +18,8 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from service.contract.problem import Problem, ProblemCode
+from service.intake.errors import IntakeError
+from service.results import CellMissing, ResultsGone, ResultsNotReady
 from service.store.models import UnknownModel
 from service.store.scans import IdempotencyMismatch, ScanMissing, ScanNotOver
 from service.webhooks.policy import CallbackRefused
@@ -65,6 +68,9 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, ProblemCode, str | None]]] = {
         ProblemCode.IDEMPOTENCY_MISMATCH,
         "This Idempotency-Key was used for another request: use a new key for a new request.",
     ),
+    ResultsNotReady: (409, ProblemCode.CONFLICT, None),
+    ResultsGone: (410, ProblemCode.GONE, None),
+    CellMissing: (404, ProblemCode.NOT_FOUND, None),
     UnknownModel: (422, ProblemCode.UNKNOWN_MODEL, None),
     CallbackRefused: (422, ProblemCode.CALLBACK_REFUSED, None),
     OperationalError: (
@@ -83,6 +89,7 @@ _BY_STATUS: Final = {
     405: ProblemCode.METHOD_NOT_ALLOWED,
     406: ProblemCode.NOT_ACCEPTABLE,
     413: ProblemCode.BODY_TOO_LARGE,
+    415: ProblemCode.UNSUPPORTED_MEDIA_TYPE,
 }
 
 
@@ -97,7 +104,7 @@ def answer(
 ) -> Response:
     """A problem document."""
     problem = Problem(
-        title=HTTPStatus(status).phrase,
+        title=_phrase(status),
         status=status,
         code=code,
         detail=detail,
@@ -118,6 +125,11 @@ def install(app: FastAPI) -> None:
     async def on_api_problem(request: Request, err: Exception) -> Response:
         assert isinstance(err, ApiProblem)
         return answer(request, err.status, err.code, err.detail, headers=err.headers)
+
+    async def on_intake(request: Request, err: Exception) -> Response:
+        assert isinstance(err, IntakeError)
+        code = ProblemCode(err.code)
+        return answer(request, err.status, code, err.message, headers=err.headers)
 
     async def on_listed(request: Request, err: Exception) -> Response:
         status, code, detail = next(
@@ -152,11 +164,17 @@ def install(app: FastAPI) -> None:
         )
 
     app.add_exception_handler(ApiProblem, on_api_problem)
+    app.add_exception_handler(IntakeError, on_intake)
     for kind in PROBLEMS:
         app.add_exception_handler(kind, on_listed)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_unexpected)
+
+
+def _phrase(status: int) -> str:
+    """A status in words; 460 is tus's own."""
+    return "Checksum Mismatch" if status == 460 else HTTPStatus(status).phrase
 
 
 def describe_errors(errors: Any) -> tuple[str, ...]:
@@ -176,7 +194,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": _phrase(status),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
             **({"headers": headers} if status in {429, 503} else {}),
         }

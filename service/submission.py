@@ -74,6 +74,7 @@ def submit(installation: Installation, submission: Submission) -> Created:
         UnknownModel: the named classifier is not served here.
         CallbackRefused: the callback may not be called.
         IdempotencyMismatch: the client's key stands for another request.
+        ApiProblem: 409; the slide was purged while it was being submitted.
     """
     metadata, caller = submission.metadata, submission.caller
     if metadata.callback_url is not None:
@@ -88,9 +89,20 @@ def submit(installation: Installation, submission: Submission) -> Created:
     )
     scan_id = created.scan.scan_id
     if created.fresh:
+        _check_slide_is_there(installation, submission.slide, scan_id)
         hand_over(installation, installation.scans.row(scan_id))
     installation.audit.note(
         caller.id, Action.SUBMITTED, scan_id=scan_id, detail={"fresh": created.fresh}
     )
     _log.info("scan submitted", scan_id=scan_id, fresh=created.fresh)
     return created
+
+
+def _check_slide_is_there(installation: Installation, slide: SlideSource, scan_id: str) -> None:
+    """A stored slide may have been purged between its arrival and its scan (see retention)."""
+    if slide.sha256 is None or installation.layout.slide_of(slide.sha256).is_file():
+        return
+    installation.scans.cancel(scan_id)
+    raise ApiProblem(
+        409, ProblemCode.CONFLICT, "The slide was purged while it was submitted: send it again."
+    )

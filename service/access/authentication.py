@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.access.rate_limit import RateLimit
 from service.contract.problem import ProblemCode
 from service.installation import Installation
 from service.problems import ApiProblem
@@ -70,7 +71,7 @@ def authenticate(
     """The caller's key.
 
     Raises:
-        ApiProblem: 401; no key, or one that is unknown, expired or revoked.
+        ApiProblem: 401; no key, or one that is unknown, expired or revoked. 429; too many requests.
     """
     cache: KeyCache = request.app.state.key_cache
     key = cache.find(credentials.credentials) if credentials is not None else None
@@ -81,6 +82,15 @@ def authenticate(
             "Send a valid API key as `Authorization: Bearer KEY`; an administrator makes keys with"
             " `smearscan keys create`.",
             headers={"WWW-Authenticate": "Bearer"},
+        )
+    limit: RateLimit = request.app.state.rate_limit
+    wait_s = limit.take(key.id, key.rate_per_minute)
+    if wait_s:
+        raise ApiProblem(
+            429,
+            ProblemCode.RATE_LIMITED,
+            "This key makes more requests a minute than it may: wait, or have its limit raised.",
+            headers={"Retry-After": str(wait_s)},
         )
     return key
 
@@ -104,3 +114,8 @@ Submitter = Annotated[ApiKey, Depends(allow(Role.SUBMIT))]
 Reader = Annotated[ApiKey, Depends(allow(Role.READ))]
 Reviewer = Annotated[ApiKey, Depends(allow(Role.REVIEW))]
 Administrator = Annotated[ApiKey, Depends(allow(Role.ADMIN))]
+
+
+def uploader(key: Submitter) -> str:
+    """Whose a resumable upload is."""
+    return key.id

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
-from service.access.authentication import Reader, Served, Submitter
+from service.access.authentication import Administrator, Reader, Served, Submitter
 from service.contract.problem import ProblemCode
 from service.contract.scan import Priority, Scan, ScanPage, ScanState
 from service.problems import ApiProblem, responses
+from service.retention import purge_scan
 from service.store.audit import Action
 from service.store.scans import ScanFilter
 
@@ -59,3 +60,13 @@ def cancel_scan(scan_id: str, served: Served, caller: Submitter) -> Scan:
     scan = served.scans.cancel(scan_id)
     served.audit.note(caller.id, Action.CANCELLED, scan_id=scan_id)
     return scan
+
+
+@router.delete("/{scan_id}", status_code=204, responses=responses(404, 409))
+def delete_scan(scan_id: str, served: Served, caller: Administrator) -> Response:
+    """Remove a scan that is over: its results, its reviews, and its slide if no other scan has it.
+
+    The audit log keeps that it was there.
+    """
+    purge_scan(served, scan_id, actor=caller.id, action=Action.PURGED)
+    return Response(status_code=204)

@@ -1,0 +1,161 @@
+"""What is kept, for how long, and how it goes: results, originals, what crashes left behind."""
+
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Row, exists, func, select, update
+
+from service.contract.scan import ScanState
+from service.installation import Installation
+from service.intake.storage import remove_slide
+from service.store.audit import Action
+from service.store.columns import now
+from service.store.engine import writing
+from service.store.scans import OPEN, ScanNotOver
+from service.store.tables import ScanRow, SlideRow
+
+ORPHAN_AGE_S: Final = 86_400
+"""A file without a row is left alone for a day: its row may be about to be written."""
+SLICE: Final = 1000
+"""Rows looked at in a round."""
+
+_log = structlog.get_logger(__name__)
+
+
+def purge_scan(installation: Installation, scan_id: str, *, actor: str, action: Action) -> None:
+    """Remove a scan that is over: its results, its row, and its slide if no other scan has it.
+
+    Files go first: a crash in between leaves a scan without files, which can be purged again.
+
+    Raises:
+        ScanMissing: there is none of that name.
+        ScanNotOver: it waits or runs.
+    """
+    row = installation.scans.row(scan_id)
+    if row.state in OPEN:
+        raise ScanNotOver(scan_id)
+    shutil.rmtree(installation.layout.results / scan_id, ignore_errors=True)
+    installation.scans.purge(scan_id)
+    if row.slide_uri is None:
+        _remove_unwanted_slide(installation, row.slide_sha256)
+    installation.audit.note(
+        actor, action, scan_id=scan_id, detail={"slide_sha256": row.slide_sha256}
+    )
+
+
+class Retention:
+    """Keeps an installation's disk as its settings say."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+
+    def run_once(self) -> None:
+        """Remove what is due."""
+        self.expire_scans()
+        self.expire_originals()
+        self.sweep_orphans()
+
+    def expire_scans(self) -> int:
+        """Purge scans whose results were kept long enough; how many."""
+        before = now() - timedelta(days=self._installation.settings.keep_results_days)
+        query = select(ScanRow.id).where(ScanRow.finished_at < before).limit(SLICE)
+        with self._installation.engine.connect() as connection:
+            due = connection.execute(query).scalars().all()
+        for scan_id in due:
+            purge_scan(self._installation, scan_id, actor="system", action=Action.EXPIRED)
+        return len(due)
+
+    def expire_originals(self) -> int:
+        """Remove uploaded slides whose last scan ended long enough ago; how many."""
+        before = now() - timedelta(days=self._installation.settings.keep_originals_days)
+        wanted = exists().where(
+            ScanRow.slide_sha256 == SlideRow.sha256,
+            ScanRow.slide_uri.is_(None),
+            (ScanRow.finished_at.is_(None)) | (ScanRow.finished_at >= before),
+        )
+        query = (
+            select(SlideRow.sha256)
+            .where(SlideRow.purged_at.is_(None), SlideRow.stored_at < before, ~wanted)
+            .limit(SLICE)
+        )
+        with self._installation.engine.connect() as connection:
+            due = connection.execute(query).scalars().all()
+        return sum(_remove_slide(self._installation, sha256) for sha256 in due)
+
+    def sweep_orphans(self) -> int:
+        """Remove files that no row knows, a day after they were last touched; how many."""
+        layout, removed = self._installation.layout, 0
+        for directory in _old(layout.results):
+            row = self._installation.scans.find_row(directory.name)
+            kept = set() if row is None else _attempts_kept(row)
+            for attempt in _old(directory):
+                if attempt.name not in kept:
+                    shutil.rmtree(attempt, ignore_errors=True)
+                    removed += 1
+            if row is None:
+                shutil.rmtree(directory, ignore_errors=True)
+        for shelf in layout.slides.iterdir() if layout.slides.is_dir() else ():
+            for path in _old(shelf):
+                if not self._knows_slide(path.name):
+                    removed += remove_slide(layout, path.name, untouched_s=ORPHAN_AGE_S)
+        if removed:
+            _log.info("orphans removed", files=removed)
+        return removed
+
+    def _knows_slide(self, sha256: str) -> bool:
+        query = select(func.count()).where(SlideRow.sha256 == sha256, SlideRow.purged_at.is_(None))
+        with self._installation.engine.connect() as connection:
+            return connection.execute(query).scalar_one() > 0
+
+
+def _attempts_kept(row: Row[Any]) -> set[str]:
+    """Names of the result directories that are, or may become, a scan's result."""
+    if row.state == ScanState.SUCCEEDED:
+        return {str(row.result_attempt)}
+    return {str(row.attempt)} if row.state in OPEN else set()
+
+
+def _remove_unwanted_slide(installation: Installation, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    query = select(func.count()).where(ScanRow.slide_sha256 == sha256, ScanRow.slide_uri.is_(None))
+    with installation.engine.connect() as connection:
+        others = connection.execute(query).scalar_one()
+    if not others:
+        _remove_slide(installation, sha256)
+
+
+def _remove_slide(installation: Installation, sha256: str) -> bool:
+    """Remove stored bytes unless an open scan wants them.
+
+    The slide's row is locked meanwhile, as it is while a scan of it is made: either that scan is
+    seen here, or it finds the slide gone and says so.
+    """
+    with writing(installation.engine) as connection:
+        connection.execute(
+            select(SlideRow.sha256).where(SlideRow.sha256 == sha256).with_for_update()
+        )
+        open_scans = connection.execute(
+            select(func.count()).where(
+                ScanRow.slide_sha256 == sha256, ScanRow.state.in_(OPEN), ScanRow.slide_uri.is_(None)
+            )
+        ).scalar_one()
+        if open_scans:
+            return False
+        removed = remove_slide(installation.layout, sha256, untouched_s=0)
+        connection.execute(
+            update(SlideRow).where(SlideRow.sha256 == sha256).values(purged_at=now())
+        )
+    return removed
+
+
+def _old(directory: Path) -> list[Path]:
+    """What lies in a directory untouched for a day."""
+    if not directory.is_dir():
+        return []
+    before = time.time() - ORPHAN_AGE_S
+    return [path for path in directory.iterdir() if path.stat().st_mtime < before]

@@ -1,0 +1,138 @@
+"""`/v1/scans/{id}/report`: the result, in the format that is asked for."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import FileResponse
+
+from service.access.authentication import Reader, Served
+from service.contract.problem import ProblemCode
+from service.contract.report import Report
+from service.exports.formats import FORMATS, ExportFormat, find_format
+from service.exports.labels import Labels
+from service.installation import Installation
+from service.problems import ApiProblem, responses
+from service.results import read_report, result_directory
+from service.store.audit import Action
+from service.store.keys import ApiKey
+
+router = APIRouter(prefix="/v1/scans", tags=["results"])
+
+CACHE_CONTROL: Final = "private, no-cache"
+"""A browser may keep it, and must ask each time whether it may show it."""
+IfNoneMatch = Annotated[str | None, Header(description="ETags the client has.")]
+
+_ETAG: Final = {"ETag": {"description": "Of this result.", "schema": {"type": "string"}}}
+_UNCHANGED: Final = {304: {"description": "The client has it.", "headers": _ETAG}}
+_ALL: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The report, or in other formats the cells.",
+        "headers": _ETAG,
+        "content": {
+            export.media_type: {}
+            for export in FORMATS.values()
+            if export.media_type != "application/json"
+        },
+    },
+    **_UNCHANGED,
+    **responses(404, 406, 409, 410),
+}
+
+
+@router.get("/{scan_id}/report", response_model=Report, responses=_ALL)
+def get_report(
+    scan_id: str,
+    served: Served,
+    caller: Reader,
+    accept: Annotated[str, Header(description="Media types of docs/exports.md.")] = "*/*",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The report of a scan that succeeded; the format goes by `Accept`, JSON by default."""
+    export = find_format(accept)
+    if export is None:
+        offered = ", ".join(known.media_type for known in FORMATS.values())
+        raise ApiProblem(
+            406, ProblemCode.NOT_ACCEPTABLE, f"There is no such format; there are: {offered}."
+        )
+    return _send(served, caller, scan_id, export, if_none_match)
+
+
+@router.get(
+    "/{scan_id}/report.{suffix}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The report, or in other formats the cells.",
+            "headers": _ETAG,
+            "content": {export.media_type: {} for export in FORMATS.values()},
+        },
+        **_UNCHANGED,
+        **responses(404, 409, 410),
+    },
+)
+def get_report_as(
+    scan_id: str,
+    suffix: str,
+    served: Served,
+    caller: Reader,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The report in one format: json, html, csv, geojson, parquet, fhir.json or hl7."""
+    export = FORMATS.get(suffix)
+    if export is None:
+        raise ApiProblem(
+            404,
+            ProblemCode.NOT_FOUND,
+            f"There is no format of that suffix; there are: {', '.join(FORMATS)}.",
+        )
+    return _send(served, caller, scan_id, export, if_none_match)
+
+
+def _send(
+    served: Installation,
+    caller: ApiKey,
+    scan_id: str,
+    export: ExportFormat,
+    if_none_match: str | None,
+) -> Response:
+    row = served.scans.row(scan_id)
+    directory = result_directory(served.layout, row)
+    headers = {
+        "ETag": f'"{row.id}.{row.result_attempt}.{export.suffix}"',
+        "Cache-Control": CACHE_CONTROL,
+        "Vary": "Accept",
+    }
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    detail = {"format": export.suffix}
+    served.audit.note(caller.id, Action.READ_REPORT, scan_id=scan_id, detail=detail)
+    if export.suffix == "html":  # a page of its own: styles and pictures are in it, scripts are not
+        headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+        )
+    else:
+        headers["Content-Disposition"] = f'inline; filename="{row.id}.{export.suffix}"'
+    if export.file is not None:
+        return _File(directory / export.file, media_type=export.content_type, headers=headers)
+    assert export.render is not None
+    stream = StringIO(newline="")
+    labels = Labels(accession=row.accession, specimen=row.specimen)
+    export.render(read_report(directory), labels, stream)
+    return Response(stream.getvalue(), media_type=export.content_type, headers=headers)
+
+
+class _File(FileResponse):
+    """A stored file with the ETag we gave it, not one of its modification time."""
+
+    def __init__(self, path: Path, *, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(path, media_type=media_type, headers=headers)
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether a client's ETags name what it asks for (RFC 9110, 13.1.2: weak comparison)."""
+    if if_none_match is None:
+        return False
+    known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in known or etag in known
