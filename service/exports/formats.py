@@ -1,12 +1,12 @@
 """The one table of formats in which a report leaves the service, and who gets which.
 
 A format is stored (a file written with the results) or rendered from report.json when asked for:
-FHIR and HL7 v2 are small, and hold what the laboratory called the order, which may change.
+FHIR and HL7 v2 are small, and hold what the laboratory calls the order, which no result file does.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TextIO
 
@@ -26,24 +26,24 @@ class ExportFormat:
     Attributes:
         suffix: at the end of a URL or a file's name, without its first dot.
         media_type: lower case, without parameters.
-        parameters: of the media type, names in lower case.
+        parameters: of the media type, as pairs of name and value.
         file: name of the stored result file; None when the format is rendered.
         render: writes the format from the report; None when it is stored.
     """
 
     suffix: str
     media_type: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[tuple[str, str], ...] = ()
     file: str | None = None
     render: Render | None = None
 
     @property
     def content_type(self) -> str:
         """The value of the Content-Type header."""
-        return "; ".join((self.media_type, *(f"{k}={v}" for k, v in self.parameters.items())))
+        return "; ".join((self.media_type, *(f"{k}={v}" for k, v in self.parameters)))
 
 
-_UTF_8: Final = {"charset": "utf-8"}
+_UTF_8: Final = (("charset", "utf-8"),)
 _FORMATS: Final = (
     ExportFormat(suffix="json", media_type="application/json", file="report.json"),
     ExportFormat(suffix="html", media_type="text/html", parameters=_UTF_8, file="report.html"),
@@ -55,7 +55,7 @@ _FORMATS: Final = (
     ExportFormat(
         suffix="fhir.json",
         media_type="application/fhir+json",
-        parameters={"fhirversion": "4.0"},
+        parameters=(("fhirVersion", "4.0"),),
         render=write_fhir,
     ),
     ExportFormat(
@@ -66,11 +66,12 @@ _FORMATS: Final = (
 FORMATS: Final[Mapping[str, ExportFormat]] = MappingProxyType({f.suffix: f for f in _FORMATS})
 """By suffix, the one that is given to who does not care first."""
 
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-_ELEMENT: Final = re.compile(rf'(?:[^,"]|{_QUOTED}|")+')
-_RANGE: Final = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*")
-_PARAMETER: Final = re.compile(rf";\s*(?:({_TOKEN})=({_TOKEN}|{_QUOTED}))?\s*")
+_ELEMENT: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
+"""Up to the next comma outside quotes; an open quote reaches to the end. Takes linear time."""
+_RANGE: Final = re.compile(rf"\s*({_WORD})/({_WORD})\s*")
+_PARAMETER: Final = re.compile(rf";\s*(?:({_WORD})=({_WORD}|{_QUOTED}))?\s*")
 _QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
@@ -80,7 +81,7 @@ class _MediaRange:
 
     type: str
     subtype: str
-    parameters: Mapping[str, str]
+    parameters: dict[str, str]
     quality: float
 
     @property
@@ -90,10 +91,11 @@ class _MediaRange:
 
     def includes(self, export: ExportFormat) -> bool:
         type_, _, subtype = export.media_type.partition("/")
+        parameters = {name.lower(): value for name, value in export.parameters}
         return (
             self.type in {"*", type_}
             and self.subtype in {"*", subtype}
-            and all(export.parameters.get(k) == v for k, v in self.parameters.items())
+            and self.parameters.items() <= parameters.items()
         )
 
 
