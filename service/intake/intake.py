@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.intake.errors import MalformedUpload, TooManyUploads, UploadAborted, UploadStalled
 from service.intake.limits import IntakeLimits
+from service.intake.resumable import ResumableUploads
 from service.layout import DataRoot
 from service.settings import ServiceSettings
 
@@ -26,11 +27,15 @@ class Intake:
     Args:
         root: whose directories exist.
         limits: of each upload.
+
+    Attributes:
+        uploads: the resumable ones; blocking, so for `run`.
     """
 
     def __init__(self, root: DataRoot, limits: IntakeLimits) -> None:
         self.root = root
         self.limits = limits
+        self.uploads = ResumableUploads(root, limits)
         self._running = 0
         self._threads = ThreadPoolExecutor(limits.writers, thread_name_prefix="intake")
 

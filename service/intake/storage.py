@@ -126,6 +126,23 @@ def remove_slide(root: DataRoot, sha256: str, *, untouched_s: float) -> bool:
         return True
 
 
+def touch_slide(root: DataRoot, sha256: str) -> bool:
+    """Note that a stored slide is wanted, so that `remove_slide` spares it for a while.
+
+    Returns:
+        Whether it is there.
+    """
+    target = root.slide_of(sha256)
+    if not target.parent.is_dir():
+        return False
+    with _locked(target.parent):
+        try:
+            os.utime(target)
+        except FileNotFoundError:
+            return False
+        return True
+
+
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
