@@ -1,6 +1,6 @@
 import pytest
 
-from worker.slide.signature import describe_signature, is_tiff
+from service.intake.signature import describe_signature, is_tiff
 
 
 @pytest.mark.parametrize(
