@@ -14,6 +14,9 @@ import click
 
 COMMANDS: Final = {
     "scan": "worker.cli:scan",
+    "serve": "service.commands:serve",
+    "api": "service.commands:api",
+    "worker": "service.commands:worker",
     "demo-slide": "worker.cli:demo_slide",
     "doctor": "worker.cli:doctor",
     "train": "models.training.cli:train",

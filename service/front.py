@@ -3,6 +3,7 @@
 import uvicorn
 
 from service.app import create_app
+from service.logs import configure_logs
 from service.settings import ServiceSettings
 
 BACKLOG = 1024
@@ -10,12 +11,15 @@ BACKLOG = 1024
 
 def create() -> object:
     """The app of the settings in the environment, for uvicorn's processes."""
-    return create_app(ServiceSettings())
+    settings = ServiceSettings()
+    configure_logs("api", settings.log_level)
+    return create_app(settings)
 
 
 def main() -> None:
     """Serve until told to stop; requests under way are finished."""
     settings = ServiceSettings()
+    configure_logs("api", settings.log_level)
     uvicorn.run(
         "service.front:create",
         factory=True,

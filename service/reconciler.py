@@ -18,10 +18,10 @@ from redis import Redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 
-from service import logs
 from service.batches import BatchFeeder
 from service.dispatch import Dispatcher
 from service.installation import Installation
+from service.logs import configure_logs
 from service.retention import Retention
 from service.settings import ServiceSettings
 from service.webhooks.sending import WebhookSender
@@ -125,7 +125,7 @@ def plan_chores(installation: Installation) -> tuple[Chore, ...]:
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ServiceSettings()
-    logs.configure(settings, process="reconciler")
+    configure_logs("reconciler", settings.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

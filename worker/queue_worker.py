@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanState
 from service.installation import Installation
-from service.process import die_with_parent
+from service.leash import die_with
 from service.store.columns import now
 from worker.tasks import timed_out
 
@@ -48,15 +48,17 @@ class ScanWorker(Worker):
         self._cause: Failure | None = None
         self._releasing = False
         self._oom_kills = 0
+        self._pid = os.getpid()
 
     def fork_work_horse(self, job: Job, queue: Any) -> None:
         """Fork the slide process; what will explain its death starts anew."""
+        self._pid = os.getpid()
         self._cause, self._oom_kills = None, count_oom_kills()
         super().fork_work_horse(job, queue)
 
     def main_work_horse(self, job: Job, queue: Any) -> None:
         """The slide process: ends with its worker, and uses none of the worker's connections."""
-        die_with_parent(signal.SIGKILL)
+        die_with(self._pid)
         self._installation.engine.dispose(close=False)
         super().main_work_horse(job, queue)
 

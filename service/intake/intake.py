@@ -42,7 +42,7 @@ class Intake:
     @classmethod
     def of(cls, settings: ServiceSettings) -> Self:
         """As an installation set it."""
-        return cls(DataRoot(settings.data.absolute()), IntakeLimits.of(settings))
+        return cls(DataRoot.of(settings), IntakeLimits.of(settings))
 
     def close(self) -> None:
         """Wait for what is being written."""

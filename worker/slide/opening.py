@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from service.contract.failure import FailureCode, SlideError
+from service.intake.signature import describe_signature, is_tiff, read_head
 from worker.slide.agreement import check_agreement
 from worker.slide.limits import check_size
 from worker.slide.openslide_tiles import READER as OPENSLIDE
@@ -21,7 +22,6 @@ from worker.slide.openslide_tiles import OpenSlideTiles, detect_vendor
 from worker.slide.protocol import Level, Slide, SlideInfo
 from worker.slide.pyramid import TileSource
 from worker.slide.resolution import StatedResolution, settle_resolution
-from service.intake.signature import describe_signature, is_tiff, read_head
 from worker.slide.tiff_chain import check_directories
 from worker.slide.tiff_layout import TiffLayout, check_plain, find_obstacle, read_layout
 from worker.slide.tiff_tiles import READER as TIFFFILE
