@@ -1,5 +1,6 @@
 """`/v1/scans/{id}/report`: the result, in the format that is asked for."""
 
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,13 +21,17 @@ from service.store.keys import ApiKey
 
 router = APIRouter(prefix="/v1/scans", tags=["results"])
 
+VERSION: Final = version("smearscan")
+"""Part of an ETag: another version may render FHIR and HL7 otherwise."""
 CACHE_CONTROL: Final = "private, no-cache"
 """A browser may keep it, and must ask each time whether it may show it."""
 IfNoneMatch = Annotated[str | None, Header(description="ETags the client has.")]
 
+_Responses = dict[int | str, dict[str, Any]]
+
 _ETAG: Final = {"ETag": {"description": "Of this result.", "schema": {"type": "string"}}}
-_UNCHANGED: Final = {304: {"description": "The client has it.", "headers": _ETAG}}
-_ALL: Final[dict[int | str, dict[str, Any]]] = {
+_UNCHANGED: Final[_Responses] = {304: {"description": "The client has it.", "headers": _ETAG}}
+_ALL: Final[_Responses] = {
     200: {
         "description": "The report, or in other formats the cells.",
         "headers": _ETAG,
@@ -100,7 +105,7 @@ def _send(
     row = served.scans.row(scan_id)
     directory = result_directory(served.layout, row)
     headers = {
-        "ETag": f'"{row.id}.{row.result_attempt}.{export.suffix}"',
+        "ETag": f'"{row.id}.{row.result_attempt}.{VERSION}.{export.suffix}"',
         "Cache-Control": CACHE_CONTROL,
         "Vary": "Accept",
     }
