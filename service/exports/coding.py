@@ -5,7 +5,7 @@ same number (docs/decisions/0013). Codes and names are those of LOINC's terms "â
 Blood". 26464-8 and its kin count cells per volume of blood, which no smear shows: they are not
 here. Left to our own code alone:
 
-- LYA holds reactive and neoplastic lymphocytes, which LOINC tells apart (13046-8, 30413-9);
+- LYA may be reactive or neoplastic, which LOINC tells apart (13046-8, 30413-9);
 - PMO lacks the bilobed promyelocytes that 26524-9 includes, and PMB has no term at all;
 - KSC are counted outside the denominator, those of 34992-8 as a fraction of leukocytes;
 - blasts, when the group is not myeloblasts and monoblasts or the model misses one of them.

@@ -218,7 +218,7 @@ def _code(code: Code) -> Json:
     codings: list[Json] = [{"system": LOCAL_SYSTEM, "code": code.code, "display": code.name}]
     if code.loinc is not None:
         term = code.loinc
-        codings.insert(0, {"system": _LOINC, "code": term.code, "display": term.name})
+        codings.append({"system": _LOINC, "code": term.code, "display": term.name})
     return {"coding": codings, "text": code.name}
 
 

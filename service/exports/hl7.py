@@ -4,9 +4,9 @@ The service knows no patient, so there is no PID segment: the PATIENT group is o
 while a PID needs a patient's number and name, and an "explicitly empty" one (`""`) would ask the
 receiver to delete them. The receiver finds the patient by its own order number, OBR-2.
 
-Free text is escaped as chapter 2.7 says: delimiters as \F\ \S\ \T\ \R\ \E\, and characters that
-end a segment, frame a message or might be taken for a line break as \X..\, the hexadecimal bytes
-of their UTF-8 form.
+Free text is escaped as chapter 2.7 says: delimiters as \F\ \S\ \T\ \R\ \E\, and ASCII control
+characters, which end a segment or frame a message, as \X..\ with their number in hexadecimal. No
+other character is: readers disagree on how a longer one is written so.
 """
 
 from base64 import b32encode
@@ -34,7 +34,7 @@ CONTROL_ID_LENGTH: Final = 20
 _APPLICATION: Final = "smearscan"
 _PRELIMINARY: Final = "P"
 _NO_RESULT: Final = "X"
-_HEX_ESCAPED: Final = (*range(0x20), 0x7F, 0x85, 0x2028, 0x2029)
+_HEX_ESCAPED: Final = (*range(0x20), 0x7F)
 _ESCAPES: Final = str.maketrans(
     {
         "|": "\\F\\",
@@ -42,7 +42,7 @@ _ESCAPES: Final = str.maketrans(
         "&": "\\T\\",
         "~": "\\R\\",
         "\\": "\\E\\",
-        **{chr(point): f"\\X{chr(point).encode().hex().upper()}\\" for point in _HEX_ESCAPED},
+        **{chr(point): f"\\X{point:02X}\\" for point in _HEX_ESCAPED},
         **{chr(point): "\N{REPLACEMENT CHARACTER}" for point in range(0xD800, 0xE000)},
     }
 )

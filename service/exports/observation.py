@@ -111,14 +111,15 @@ def list_warnings(report: Report) -> tuple[str, ...]:
 
 
 def summarise(report: Report) -> tuple[str, str]:
-    """The statement, and the blasts in a sentence."""
+    """The statement, and the blasts in a sentence that says which classes they are."""
     blast = report.blast
     count = "an unknown number" if blast.count is None else str(blast.count)
     share = ""
     if blast.percent is not None and blast.ci95 is not None:
         lower, upper = map(format_number, blast.ci95)
         share = f", {format_number(blast.percent)} % (95 % interval {lower}–{upper} %)"
-    return (report.statement, f"{blast.name}: {count} of {report.n_leukocytes} leukocytes{share}.")
+    group = f"{blast.name} ({' '.join(blast.classes)})"
+    return (report.statement, f"{group}: {count} of {report.n_leukocytes} leukocytes{share}.")
 
 
 def format_number(value: float) -> str:

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.exports.formats import FORMATS, find_format
@@ -147,11 +147,13 @@ def test_a_header_as_long_as_servers_let_through_is_answered(piece: str) -> None
     find_format('"' + piece * (65_536 // len(piece)) + "\\")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_answered(accept: str) -> None:
     assert find_format(accept) in {None, *FORMATS.values()}
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='*/;,=q0.15" \\abcsvtex'))
 def test_any_text_of_the_grammars_characters_is_answered(accept: str) -> None:
     assert find_format(accept) in {None, *FORMATS.values()}
