@@ -1,6 +1,6 @@
 """The queue: which scans are handed to which workers. Holds nothing that SQL does not know.
 
-A job's name is `<scan_id>.<attempt>` and its arguments are JSON: who can write to Redis must not
+A job's name is `<scan_id>-<attempt>` and its arguments are JSON: who can write to Redis must not
 run code. A job that is queued twice, or one of an attempt that was given up, does nothing: its
 worker cannot claim the scan.
 """
@@ -53,7 +53,7 @@ def connect_redis(settings: ServiceSettings, *, patience: int = 3) -> Redis:
 
 def job_id(scan_id: str, attempt: int) -> str:
     """Name of the job that runs an attempt of a scan."""
-    return f"{scan_id}.{attempt}"
+    return f"{scan_id}-{attempt}"
 
 
 class Jobs:

@@ -1,5 +1,6 @@
 """A real installation for tests: database, queue server, keys, finished scans."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +22,18 @@ MODEL_SHA256 = "2" * 64
 
 
 @contextmanager
-def opened(data: Path, redis_url: str, **settings: Any) -> Iterator[Installation]:
-    """An installation with the present schema, nothing in it."""
+def opened(
+    data: Path, redis_url: str, *, empty_sqlite: Path | None = None, **settings: Any
+) -> Iterator[Installation]:
+    """An installation with the present schema, nothing in it; a copied file saves migrating."""
     given = ServiceSettings(
         data=data, redis_url=redis_url, min_free_bytes=0, _env_file=None, **settings
     )
     DataRoot.of(given).make()
-    migrate(database_url(given))
+    if empty_sqlite is None:
+        migrate(database_url(given))
+    else:
+        shutil.copy(empty_sqlite, DataRoot.of(given).database)
     installation = Installation.open(given)
     try:
         yield installation
@@ -66,7 +72,8 @@ def finished_scan(
     scan_id = waiting_scan(installation, number, **metadata)
     assert installation.lifecycle.claim(scan_id, 1, "test") is not None
     report, table = report_of(random_cells(200) if cells is None else cells)
-    report = report.model_copy(update={"scan_id": scan_id})
+    slide = report.slide.model_copy(update={"sha256": f"{number:064x}"})
+    report = report.model_copy(update={"scan_id": scan_id, "slide": slide})
     results = Results(report=report, cells=table, galleries=(), patches={}, overview_jpeg=None)
     write_results(installation.layout.result_of(scan_id, 1), results)
     assert installation.lifecycle.succeed(scan_id, 1, report)

@@ -109,7 +109,7 @@ class ScanWorker(Worker):
 
 def parse_job_id(name: str) -> tuple[str, int]:
     """Scan and attempt of a job."""
-    scan_id, attempt = name.rsplit(".", 1)
+    scan_id, attempt = name.rsplit("-", 1)
     return scan_id, int(attempt)
 
 

@@ -21,10 +21,12 @@ def queue() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def installation(queue: Valkey, tmp_path: Path) -> Iterator[Installation]:
+def installation(queue: Valkey, tmp_path: Path, empty_sqlite: Path) -> Iterator[Installation]:
     slides = tmp_path / "slides"
     slides.mkdir()
-    with opened(tmp_path / "data", queue.url, slide_roots=(slides,)) as installation:
+    with opened(
+        tmp_path / "data", queue.url, empty_sqlite=empty_sqlite, slide_roots=(slides,)
+    ) as installation:
         installation.redis.flushall()
         yield installation
 

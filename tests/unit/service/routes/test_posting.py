@@ -24,7 +24,7 @@ def test_a_posted_slide_is_stored_queued_and_named(client, installation):
     assert answer.headers["location"] == f"/v1/scans/{scan['scan_id']}"
     assert (scan["state"], scan["accession"]) == ("queued", "A-1")
     assert installation.layout.slide_of(scan["slide_sha256"]).read_bytes() == TIFF
-    assert installation.jobs.waiting() == {f"{scan['scan_id']}.1"}
+    assert installation.jobs.waiting() == {f"{scan['scan_id']}-1"}
 
 
 def test_the_same_slide_again_is_the_same_scan(client, installation):
@@ -108,7 +108,7 @@ def test_what_cannot_be_a_slide_is_refused_by_its_first_bytes(client, content):
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b"{", {"content-type": "application/json"}, 422),
+        (b"{", {"content-type": "application/json"}, 400),
         (b"{}", {"content-type": "application/json"}, 422),
         (b"x", {"content-type": "text/plain"}, 415),
         (b"x", {"content-type": "multipart/form-data"}, 400),
