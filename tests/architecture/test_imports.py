@@ -22,7 +22,7 @@ def test_the_service_loads_no_torch_and_no_slide_library():
 
 
 def test_a_slide_process_loads_no_torch():
-    code = "import worker.pipeline, worker.results"
+    code = "import worker.pipeline, worker.results, worker.model.client, worker.__main__"
     assert not {"torch", "safetensors"} & modules_after(code)
 
 
