@@ -26,7 +26,8 @@ from benchmarks.record import as_measures, describe_run, save_result
 from benchmarks.slides import demo_slide
 from benchmarks.spread import measure_spread, pair_ratios
 from models.allocator import keep_freed_memory
-from models.detector import DEFAULT_DETECTOR, Detector
+from models.catalogue import DEFAULT_DETECTOR
+from models.detector import Detector
 from service.contract.failure import RegionUnreadable
 from worker.detection import detect_leukocytes
 from worker.monolayer import map_monolayer

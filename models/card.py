@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Final, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.checkpoint import CARD_FILE
-from models.errors import WeightsCorrupt
+from models.catalogue import CARD_FILE
+from models.errors import PatchShapeError, WeightsCorrupt
 from models.taxonomy import CODES, CellClass
 
 STATEMENT: Final = "Research use only. Not for diagnostic use."
@@ -99,3 +101,17 @@ def load_card(directory: Path) -> ClassifierCard:
         raise WeightsCorrupt(
             f"card.json of weights {directory.name!r} is not valid: {err}"
         ) from err
+
+
+def check_patches(patches: NDArray[np.uint8], card: ClassifierCard) -> None:
+    """Refuse an array that is not uint8 of shape (N, patch_px, patch_px, 3).
+
+    Raises:
+        PatchShapeError: with what it is and what the card asks for.
+    """
+    side = card.patch_px
+    if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (side, side, 3):
+        raise PatchShapeError(
+            f"patches are {patches.dtype} {patches.shape}, the card asks for uint8"
+            f" (N, {side}, {side}, 3)"
+        )

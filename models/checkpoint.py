@@ -4,40 +4,16 @@ A weights directory `models/weights/<name>/` holds `card.json` and `weights.safe
 precision on disk; loaded as float32.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from models.catalogue import hash_file
 from models.errors import WeightsCorrupt, WeightsUnavailable
-
-WEIGHTS_ROOT: Final = Path(__file__).parent / "weights"
-CARD_FILE: Final = "card.json"
-WEIGHTS_FILE: Final = "weights.safetensors"
-
-
-def locate_weights(name: str, *, root: Path = WEIGHTS_ROOT) -> Path:
-    """Directory of the weights called `name`, or `name` itself if it is such a directory.
-
-    Raises:
-        WeightsUnavailable: neither exists; the message lists what does.
-    """
-    for candidate in (root / name, Path(name)):
-        if (candidate / CARD_FILE).is_file():
-            return candidate
-    known = sorted(path.parent.name for path in root.glob(f"*/{CARD_FILE}"))
-    raise WeightsUnavailable(f"no weights called {name!r}; available: {', '.join(known) or 'none'}")
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def save_weights(module: nn.Module, path: Path) -> str:

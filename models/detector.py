@@ -1,23 +1,20 @@
-"""Where leukocytes are in a field of pixels: the detector, its card and its peaks.
+"""Where leukocytes are in a field of pixels: the detector and the peaks of its heat.
 
 Coordinates are in field px with the origin at the outer corner of the top left pixel: the centre
 of pixel (i, j) is (i + 0.5, j + 0.5).
 """
 
-import json
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, load_weights, locate_weights
+from models.catalogue import DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
+from models.checkpoint import load_weights
 from models.density import relative_density
-from models.errors import PatchShapeError, WeightsCorrupt
+from models.detector_card import DetectorCard, check_fields, load_detector_card
 from models.nets.heatmap import (
     MEAN_DIAMETER_UM,
     OUTPUT_STRIDE,
@@ -25,45 +22,7 @@ from models.nets.heatmap import (
     STRIDE,
     HeatmapNet,
 )
-
-DEFAULT_DETECTOR: Final = "leukocyte-heatmap-1"
-
-
-class DetectorCard(BaseModel):
-    """What a detector's weights expect, were trained on and reached."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    version: str
-    network: str = Field(description="Class in models.nets.heatmap.")
-    width: int = Field(gt=0, description="Channels at half resolution.")
-    um_per_px: float = Field(gt=0, description="Scale of the input, micrometres per pixel.")
-    stride_px: int = Field(gt=0, description="Shifts by multiples of this move the output exactly.")
-    margin_px: int = Field(gt=0, description="Tile overlap beyond which no pixel changes a peak.")
-    threshold: float = Field(gt=0, lt=1, description="Least heat of a peak.")
-    min_distance_um: float = Field(gt=0, description="Of two peaks nearer than this one survives.")
-    normalisation: str = Field(description="What is done to the pixels before the network.")
-    training_data: tuple[str, ...] = Field(description="Each source with its licence.")
-    evaluation: dict[str, dict[str, float]] = Field(description="Figures by source, never pooled.")
-    sha256: str = Field(description="Of the weights file, hex.")
-    statement: str = Field(description="What the weights may be used for.")
-
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """One leukocyte found in a field.
-
-    Attributes:
-        x, y: centre, field px.
-        diameter_um: of the whole cell, estimated.
-        score: heat at the centre, 0–1.
-    """
-
-    x: float
-    y: float
-    diameter_um: float
-    score: float
+from models.peak import Peak
 
 
 def margin_px(um_per_px: float, min_distance_um: float) -> int:
@@ -101,10 +60,7 @@ class Detector:
             WeightsCorrupt: the card is not valid, or the weights are not what it says.
         """
         directory = locate_weights(name)
-        try:
-            card = DetectorCard.model_validate(json.loads((directory / CARD_FILE).read_bytes()))
-        except (ValidationError, ValueError) as err:
-            raise WeightsCorrupt(f"the card of weights {name!r} is not a detector's") from err
+        card = load_detector_card(directory)
         network = HeatmapNet(card.width)
         load_weights(network, directory / WEIGHTS_FILE, card.sha256)
         return cls(card, network, device=device)
@@ -130,39 +86,39 @@ class Detector:
             PatchShapeError: fields are not RGB bytes, the background is not one colour, or the
                 red cell's density is not three numbers above 0.
         """
-        if fields.ndim != 4 or fields.shape[3] != 3 or fields.dtype != np.uint8:
-            raise PatchShapeError(
-                f"fields of shape {fields.shape} and type {fields.dtype}; "
-                "want (N, height, width, 3) of uint8"
-            )
-        if np.shape(background) != (3,):
-            raise PatchShapeError(f"a background of shape {np.shape(background)}; want (3,)")
-        if np.shape(red_cell) != (3,) or not (np.asarray(red_cell) > 0.0).all():
-            raise PatchShapeError(f"a red cell of density {red_cell}; want three above 0")
+        check_fields(fields, background, red_cell)
         if 0 in fields.shape:
             return [[] for _ in fields]
-        density = torch.from_numpy(relative_density(fields, background, red_cell))
-        with torch.inference_mode():
-            return self._decode(self._run(density))
+        return self.decode(self.map_heat(relative_density(fields, background, red_cell)))
 
-    def _run(self, density: Tensor) -> Tensor:
-        """Heat and diameter (µm), shape (N, 2, ceil(H / 2), ceil(W / 2)), on the CPU."""
+    @torch.inference_mode()
+    def map_heat(self, density: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network says of fields, which may be of different slides.
+
+        Args:
+            density: as `relative_density` gives it, shape (N, 3, height, width), none of them 0.
+
+        Returns:
+            Heat, 0–1, and diameter, µm: shape (N, 2, ceil(height / 2), ceil(width / 2)).
+        """
         height, width = density.shape[2:]
-        padded = F.pad(density, (0, -width % STRIDE, 0, -height % STRIDE))
+        padded = F.pad(torch.from_numpy(density), (0, -width % STRIDE, 0, -height % STRIDE))
         padded = padded.to(self._device, memory_format=torch.channels_last)
         out = self._network(padded)[
             ..., : -(-height // OUTPUT_STRIDE), : -(-width // OUTPUT_STRIDE)
         ]
         heat = out[:, 0].sigmoid()
         diameter_um = out[:, 1].clamp(-2.0, 2.0).exp() * MEAN_DIAMETER_UM
-        return torch.stack([heat, diameter_um], dim=1).cpu()
+        maps: NDArray[np.float32] = torch.stack([heat, diameter_um], dim=1).cpu().numpy()
+        return maps
 
-    def _decode(self, maps: Tensor) -> list[list[Peak]]:
+    def decode(self, maps: NDArray[np.float32]) -> list[list[Peak]]:
+        """Peaks of what `map_heat` returned, as `detect` returns them."""
         um_per_cell = self.card.um_per_px * OUTPUT_STRIDE
         reach = self.card.min_distance_um / um_per_cell
         return [
-            decode_peaks(heat.numpy(), diameter.numpy(), self.card.threshold, reach)
-            for heat, diameter in maps.contiguous()
+            decode_peaks(heat, diameter, self.card.threshold, reach)
+            for heat, diameter in np.ascontiguousarray(maps)
         ]
 
 

@@ -1,25 +1,25 @@
 """A classifier ready to serve: patches in, class probabilities out."""
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.card import ClassifierCard, load_card
-from models.checkpoint import WEIGHTS_FILE, WEIGHTS_ROOT, load_weights, locate_weights
-from models.errors import PatchShapeError
+from models.card import ClassifierCard, check_patches, load_card
+from models.catalogue import (
+    DEFAULT_CLASSIFIER,
+    DEFAULT_WEIGHTS,
+    WEIGHTS_FILE,
+    WEIGHTS_ROOT,
+    locate_weights,
+)
+from models.checkpoint import load_weights
 from models.nets.registry import build_network
 from models.preprocess import normalise, resize, to_tensor
 from models.taxonomy import CODES
-
-DEFAULT_CLASSIFIER: Final = "efficientnet-lite0-224"
-"""Weights served unless told otherwise."""
-
-DEFAULT_WEIGHTS: Final = "default"
-"""On a command line: whatever this version serves."""
 
 
 class Classifier:
@@ -122,17 +122,3 @@ class Classifier:
         logits = self.logits(to_tensor(patches).to(self.device))
         probabilities: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
         return probabilities
-
-
-def check_patches(patches: NDArray[np.uint8], card: ClassifierCard) -> None:
-    """Refuse an array that is not uint8 of shape (N, patch_px, patch_px, 3).
-
-    Raises:
-        PatchShapeError: with what it is and what the card asks for.
-    """
-    side = card.patch_px
-    if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (side, side, 3):
-        raise PatchShapeError(
-            f"patches are {patches.dtype} {patches.shape}, the card asks for uint8"
-            f" (N, {side}, {side}, 3)"
-        )

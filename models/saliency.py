@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.card import check_patches
 from models.errors import SaliencyError
-from models.predictor import Classifier, check_patches
+from models.predictor import Classifier
 from models.preprocess import to_tensor
 from models.taxonomy import CODES, INDEX, CellClass
 

@@ -62,7 +62,7 @@ def scan(
     Writes report.json, report.html, cells.csv, cells.parquet and cells.geojson (QuPath) into the
     directory given by --out. Exits 0 also for a slide without leukocytes. Research use only.
     """
-    from models.predictor import DEFAULT_WEIGHTS
+    from models.catalogue import DEFAULT_WEIGHTS
     from service.contract.settings import AnalysisSettings
     from worker.inference import LocalPredictor
     from worker.pipeline import scan_slide

@@ -7,14 +7,16 @@ holds its centre. So a cell on a tile's border is found once, and moving the gri
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from models.detector import DetectorCard, Peak
+from models.detector_card import DetectorCard
+from models.peak import Peak
 from service.contract.failure import RegionUnreadable
+from worker.predictor import SupportsDetect
 from worker.region import CountableRegion
 from worker.slide.geometry import Region
 from worker.slide.protocol import Slide
@@ -34,22 +36,6 @@ the merge removes what is then found twice."""
 
 RIM_POINTS: Final = 16
 """Points of a cell's outline that are tested against the region's and the slide's edge."""
-
-
-class SupportsDetect(Protocol):
-    """A detector, local or remote."""
-
-    @property
-    def card(self) -> DetectorCard:
-        """Scale, margin, stride and least distance."""
-
-    def detect(
-        self,
-        fields: NDArray[np.uint8],
-        background: NDArray[np.floating],
-        red_cell: NDArray[np.floating],
-    ) -> list[list[Peak]]:
-        """As `models.detector.Detector.detect`."""
 
 
 @dataclass(frozen=True, slots=True)

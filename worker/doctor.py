@@ -9,10 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, WEIGHTS_ROOT, hash_file
+from models.catalogue import (
+    CARD_FILE,
+    DEFAULT_CLASSIFIER,
+    WEIGHTS_FILE,
+    WEIGHTS_ROOT,
+    hash_file,
+)
 from models.errors import ModelError
 from models.golden import GOLDEN_FILE, check_golden
-from models.predictor import DEFAULT_CLASSIFIER, Classifier
+from models.predictor import Classifier
 from service.contract.failure import AnalysisError
 from service.contract.scan import RegionChoice, ScanParameters
 from service.contract.settings import AnalysisSettings

@@ -1,43 +1,17 @@
-"""The networks as the pipeline sees them: in this process or in another."""
+"""The networks in this process: what `smearscan scan` and the model process load."""
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
-from models.card import ClassifierCard
-from models.detector import DEFAULT_DETECTOR, Detector
+from models.catalogue import DEFAULT_DETECTOR, DEFAULT_WEIGHTS
+from models.detector import Detector
 from models.errors import ModelError
-from models.predictor import DEFAULT_WEIGHTS, Classifier
+from models.predictor import Classifier
 from service.contract.failure import AnalysisError, FailureCode
 from worker.cpus import usable_cpus
-from worker.detection import SupportsDetect
-
-
-class SupportsClassify(Protocol):
-    """A classifier, local or remote."""
-
-    @property
-    def card(self) -> ClassifierCard:
-        """Patch size, classes, thresholds."""
-
-    def predict(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `models.predictor.Classifier.predict`."""
-
-
-class Predictor(Protocol):
-    """Everything the pipeline asks of networks. Holds no state between calls."""
-
-    @property
-    def detector(self) -> SupportsDetect:
-        """Finds leukocytes in pixels."""
-
-    @property
-    def classifier(self) -> SupportsClassify:
-        """Names leukocytes in patches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from worker.appearance import Appearance
 from worker.cells import CellTable, ClassifiedCells
 from worker.cpus import usable_cpus
 from worker.detection import Detection, Detections, detect_leukocytes
-from worker.inference import Predictor, SupportsClassify
 from worker.monolayer import Stain, map_monolayer, read_stain
 from worker.overview import render_overview
 from worker.patches import read_patches
+from worker.predictor import Predictor, SupportsClassify
 from worker.provenance import record_classifier, record_detector, record_versions
 from worker.region import CountableRegion
 from worker.report import Analysis, build_report

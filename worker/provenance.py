@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Final
 
 from models.card import ClassifierCard
-from models.detector import DetectorCard
+from models.detector_card import DetectorCard
 from service.contract.report import ClassifierRecord, DetectorRecord, ModelThresholds, Versions
 
 LIBRARIES: Final = (

@@ -21,6 +21,11 @@ def test_the_service_loads_no_torch_and_no_slide_library():
     assert not set(HEAVY) & modules_after(code)
 
 
+def test_a_slide_process_loads_no_torch():
+    code = "import worker.pipeline, worker.results, worker.model.client, worker.__main__"
+    assert not {"torch", "safetensors"} & modules_after(code)
+
+
 def test_help_of_every_command_loads_no_torch():
     code = """
 from click.testing import CliRunner

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.card import ClassifierCard, TrainingSource
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, load_weights, save_weights
+from models.catalogue import CARD_FILE, WEIGHTS_FILE
+from models.checkpoint import load_weights, save_weights
 from models.golden import write_golden
 from models.predictor import Classifier
 from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass

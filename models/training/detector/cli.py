@@ -105,7 +105,8 @@ def evaluate_detector(
     field's edge count like any other, except rims narrower than 4 µm.
     """
     from models.allocator import keep_freed_memory
-    from models.detector import DEFAULT_DETECTOR, Detector
+    from models.catalogue import DEFAULT_DETECTOR
+    from models.detector import Detector
     from models.training.detector.evaluate import evaluate_fields
     from models.training.detector.export import summarise_score
     from models.training.detector.fields import load_fields

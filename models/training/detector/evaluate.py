@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.background import estimate_background
-from models.detector import Detector, Peak
+from models.detector import Detector
+from models.peak import Peak
 from models.red_cell import estimate_red_cell
 from models.training.detector.fields import FieldRecord, read_rgb, resample
 

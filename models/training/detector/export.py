@@ -5,8 +5,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Final
 
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, save_weights
-from models.detector import DetectorCard, margin_px
+from models.catalogue import CARD_FILE, WEIGHTS_FILE
+from models.checkpoint import save_weights
+from models.detector import margin_px
+from models.detector_card import DetectorCard
 from models.nets.heatmap import STRIDE, HeatmapNet
 from models.training.detector.evaluate import SourceScore
 

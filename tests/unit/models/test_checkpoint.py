@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.checkpoint import hash_file, load_weights, locate_weights, save_weights
+from models.catalogue import hash_file, locate_weights
+from models.checkpoint import load_weights, save_weights
 from models.errors import WeightsCorrupt, WeightsUnavailable
 
 

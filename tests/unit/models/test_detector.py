@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from models.background import estimate_background
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, locate_weights
-from models.detector import DEFAULT_DETECTOR, Detector, Peak, decode_peaks, margin_px
+from models.catalogue import CARD_FILE, DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
+from models.detector import Detector, decode_peaks, margin_px
 from models.errors import PatchShapeError, WeightsCorrupt, WeightsUnavailable
 from models.nets.heatmap import OUTPUT_STRIDE, STRIDE
+from models.peak import Peak
 from models.red_cell import estimate_red_cell
 from tests.smears import paint_field
 

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, WEIGHTS_ROOT, hash_file, load_weights
+from models.catalogue import (
+    CARD_FILE,
+    DEFAULT_CLASSIFIER,
+    WEIGHTS_FILE,
+    WEIGHTS_ROOT,
+    hash_file,
+)
+from models.checkpoint import load_weights
 from models.errors import GoldenMismatch, WeightsCorrupt, WeightsUnavailable
 from models.golden import GOLDEN_FILE, check_golden, golden_patches, read_golden, write_golden
-from models.predictor import DEFAULT_CLASSIFIER, Classifier
+from models.predictor import Classifier
 from models.taxonomy import CODES
 
 SERVED = WEIGHTS_ROOT / DEFAULT_CLASSIFIER

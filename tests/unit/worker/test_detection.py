@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from models.background import estimate_background
-from models.detector import Detector, Peak
+from models.detector import Detector
+from models.peak import Peak
 from models.red_cell import estimate_red_cell
 from service.contract.failure import SlideError
 from tests.builders import ArraySlide

@@ -3,9 +3,8 @@ import shutil
 
 import pytest
 
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE, WEIGHTS_ROOT
+from models.catalogue import CARD_FILE, DEFAULT_CLASSIFIER, WEIGHTS_FILE, WEIGHTS_ROOT
 from models.golden import GOLDEN_FILE
-from models.predictor import DEFAULT_CLASSIFIER
 from worker.doctor import Finding, examine
 
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.card import ClassifierCard, load_card
-from models.checkpoint import CARD_FILE, WEIGHTS_FILE
+from models.catalogue import CARD_FILE, WEIGHTS_FILE
 from models.errors import ModelError, WeightsCorrupt
 from models.golden import check_golden
 from models.predictor import Classifier

@@ -12,7 +12,7 @@ from torch.nn import BatchNorm2d
 from torchvision.models import resnext50_32x4d
 
 from models.card import load_card
-from models.checkpoint import CARD_FILE
+from models.catalogue import CARD_FILE
 from models.golden import check_golden, golden_patches
 from models.predictor import Classifier
 from models.preprocess import normalise, resize, to_tensor

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from models.detector import Peak
+from models.peak import Peak
 from models.training.detector.evaluate import FieldOutcome, match_peaks, sum_outcomes
 
 BOX = [10.0, 10.0, 30.0, 30.0]

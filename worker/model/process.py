@@ -1,0 +1,41 @@
+"""`python -m worker model`: the model process as the supervisor starts it."""
+
+import signal
+import sys
+from threading import Event
+from types import FrameType
+
+from models.errors import ModelError
+from service.contract.failure import FailureCode
+from service.layout import DataRoot
+from service.settings import ServiceSettings
+from worker.model.networks import Networks
+from worker.model.server import AddressTaken, EngineFailed, OnReady, serve
+
+
+def main(on_ready: OnReady = lambda detector, classifier: None) -> int:
+    """Load what the settings name and serve it until SIGTERM or SIGINT.
+
+    Args:
+        on_ready: told the cards of detector and default classifier once clients can connect.
+
+    Returns:
+        Exit code: 0 after a signal; 1 with a line on stderr when the networks cannot be served.
+    """
+    stop = Event()
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    settings = ServiceSettings()
+    data = DataRoot(settings.data.resolve())
+    try:
+        data.make()
+        networks = Networks.load(classifier=settings.model, device=settings.device)
+        serve(data.model_socket, networks, stop=stop, on_ready=on_ready)
+    except (ModelError, AddressTaken, EngineFailed, OSError) as err:
+        print(f"{FailureCode.MODEL_UNAVAILABLE}: {err}", file=sys.stderr)
+        return 1
+    return 0
