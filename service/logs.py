@@ -59,6 +59,11 @@ def _hide(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {name: hide_secrets(value, name) for name, value in event.items()}
 
 
+def _order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    first = {name: event[name] for name in ("time", "level", "process", "pid", "event")}
+    return first | dict(event)
+
+
 def _name_process(process: str) -> Processor:
     def add(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {**event, "process": process, "pid": os.getpid()}  # asked anew: rq forks
@@ -102,6 +107,7 @@ def configure_logs(process: str, level: str = "INFO", stream: TextIO | None = No
         last = [
             structlog.processors.format_exc_info,
             _hide,
+            _order,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
         ]
     formatter = structlog.stdlib.ProcessorFormatter(

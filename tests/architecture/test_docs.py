@@ -67,7 +67,9 @@ def commands_in(page: str) -> list[list[str]]:
     return [words for words in found if words and not words[0].startswith("[")]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/experiments.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/training.md", "docs/experiments.md", "docs/operations.md"]
+)
 def test_every_command_on_a_page_exists_with_its_options(page):
     for words in commands_in(page):
         command: click.Command | None = main

@@ -3,8 +3,10 @@
 import asyncio
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -13,6 +15,7 @@ from rq.serializers import JSONSerializer
 
 from service.embedded import redis_url, server_argv, wait_until_ready
 from service.layout import DataRoot
+from tests.supervised import Supervised
 
 pytestmark = pytest.mark.integration
 
@@ -101,3 +104,31 @@ def test_waiting_for_a_server_lasts_until_it_is_there(data):
         return early
 
     assert not asyncio.run(wait())
+
+
+def test_a_worker_that_is_stopped_finishes_its_job_before_the_queue_goes(data):
+    started = data.path / "started"
+    work = f"import time, pathlib; pathlib.Path({str(started)!r}).touch(); time.sleep(2)"
+    rq = str(Path(sys.executable).with_name("rq"))
+    listen = [rq, "worker", "--url", redis_url(data), "interactive"]
+    with valkey(data) as (_, client):  # the job is there before the service starts
+        queue(client).enqueue_call(
+            "subprocess.check_call", [[sys.executable, "-c", work]], job_id="a"
+        )
+    with Supervised(
+        {"name": "valkey", "argv": server_argv(data), "stop_order": 9},
+        {
+            "name": "rq-1",
+            "argv": [*listen, "--serializer", "rq.serializers.JSONSerializer"],
+            "ready_file": str(started),
+            "ready_timeout_s": 60,
+            "stop_order": 1,
+            "grace_s": 60,
+        },
+        {"name": "later", "argv": ["sleep", "600"]},
+    ) as service:
+        service.see("started", "later")
+        assert service.stop() == 0
+        assert ("killed", "rq-1") not in service.said()
+    with valkey(data) as (_, client):
+        assert queue(client).fetch_job("a").is_finished
