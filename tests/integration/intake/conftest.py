@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,11 @@ from service.layout import DataRoot
 
 SERVER = Path(__file__).with_name("server.py")
 ROOT = Path(__file__).parents[3]
+
+http = httpx.Client(
+    verify=False, timeout=120, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False
+)
+"""One for all: making a client costs more than most requests here."""
 
 
 class Server:
@@ -38,8 +44,7 @@ class Server:
         )
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/status")
+            with contextlib.suppress(OSError), self.connect():
                 return
             assert self.process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server does not answer"
@@ -75,20 +80,49 @@ class Server:
         """A bare connection, for what no client library sends."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
+    def empty(self) -> None:
+        """As new, for the next test."""
+        wait_until(lambda: not any(name.endswith(".partial") for name in self.open_uploads))
+        for directory in (self.root.uploads, self.root.slides):
+            for path in directory.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, Server]]:
+    """Running servers by their limits: starting one takes longer than most tests."""
+    running: dict[str, Server] = {}
+    yield running
+    for server in running.values():
+        server.stop()
+
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers that end with the test: `serve(data=None, **limits)`."""
-    started: list[Server] = []
+def serve(
+    servers: dict[str, Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Server]]:
+    """Gives a server with an empty data directory: `serve(**limits)`.
+
+    With a directory, `serve(directory, **limits)`, one that ends with the test.
+    """
+    own: list[Server] = []
 
     def start(data: Path | None = None, **limits: float) -> Server:
-        started.append(Server(data or tmp_path / "data", limits))
-        return started[-1]
+        if data is not None:
+            own.append(Server(data, limits))
+            return own[-1]
+        key = json.dumps(limits, sort_keys=True)
+        if key not in servers:
+            servers[key] = Server(tmp_path_factory.mktemp("server") / "data", limits)
+        servers[key].empty()
+        return servers[key]
 
     yield start
-    for server in started:
-        if server.process.poll() is None:
-            server.stop()
+    for server in own:
+        server.stop()
 
 
 def wait_until(true: Callable[[], bool]) -> None:

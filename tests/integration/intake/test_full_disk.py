@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.intake.conftest import Server
+from tests.integration.intake.conftest import Server, http
 from tests.slide_bytes import slide_bytes
 
 pytestmark = pytest.mark.integration
@@ -42,7 +42,7 @@ def chunked(size: int) -> Iterator[bytes]:
 
 def post(server: Server, size: int) -> httpx.Response:
     headers = {"Content-Type": "multipart/form-data; boundary=B"}
-    return httpx.post(f"{server.url}/slides", content=chunked(size), headers=headers, timeout=60)
+    return http.post(f"{server.url}/slides", content=chunked(size), headers=headers, timeout=60)
 
 
 def test_an_upload_that_fills_the_disk_is_told_so_and_gives_the_space_back(
@@ -72,7 +72,7 @@ def test_a_resumable_upload_goes_on_once_there_is_room(serve: Serve, small_disk:
     slide = slide_bytes(6 * MIB)
     ballast = small_disk / "ballast"
     tus = {"Tus-Resumable": "1.0.0"}
-    created = httpx.post(
+    created = http.post(
         f"{server.url}/v1/uploads", headers={**tus, "Upload-Length": str(len(slide))}
     )
     url = server.url + created.headers["Location"]
@@ -85,11 +85,11 @@ def test_a_resumable_upload_goes_on_once_there_is_room(serve: Serve, small_disk:
             "Content-Type": "application/offset+octet-stream",
         }
         pieces = (slide[i : i + MIB] for i in range(offset, len(slide), MIB))
-        return httpx.patch(url, headers=headers, content=pieces, timeout=60)
+        return http.patch(url, headers=headers, content=pieces, timeout=60)
 
     answer = patch(0)
     assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
-    arrived = int(httpx.head(url, headers=tus).headers["Upload-Offset"])
+    arrived = int(http.head(url, headers=tus).headers["Upload-Offset"])
     assert 0 < arrived < 5 * MIB
     ballast.unlink()
     assert patch(arrived).status_code == 204

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.integration.intake.conftest import Server, wait_until
+from tests.integration.intake.conftest import Server, http, wait_until
 from tests.slide_bytes import slide_bytes
 
 pytestmark = pytest.mark.integration
@@ -23,7 +23,7 @@ PIECE = {**TUS, "Content-Type": "application/offset+octet-stream"}
 def create(server: Server, length: int = len(SLIDE), **headers: str) -> str:
     """The URL of a new upload."""
     sent = {**TUS, "Upload-Length": str(length), **headers}
-    answer = httpx.post(f"{server.url}/v1/uploads", headers=sent)
+    answer = http.post(f"{server.url}/v1/uploads", headers=sent)
     assert answer.status_code == 201, answer.text
     return server.url + answer.headers["Location"]
 
@@ -32,15 +32,15 @@ def patch(
     url: str, offset: int, content: bytes | Iterator[bytes], **headers: str
 ) -> httpx.Response:
     sent = {**PIECE, "Upload-Offset": str(offset), **headers}
-    return httpx.patch(url, headers=sent, content=content, timeout=60)
+    return http.patch(url, headers=sent, content=content, timeout=60)
 
 
 def offset_of(url: str) -> int:
-    return int(httpx.head(url, headers=TUS).headers["Upload-Offset"])
+    return int(http.head(url, headers=TUS).headers["Upload-Offset"])
 
 
 def find(server: Server, url: str) -> httpx.Response:
-    return httpx.get(f"{server.url}/uploads/{url.rpartition('/')[2]}")
+    return http.get(f"{server.url}/uploads/{url.rpartition('/')[2]}")
 
 
 def begin_patch(server: Server, url: str, offset: int, content: bytes, length: int) -> object:
@@ -56,7 +56,7 @@ def begin_patch(server: Server, url: str, offset: int, content: bytes, length: i
 
 
 def test_the_server_says_what_it_can_do(serve: Serve) -> None:
-    answer = httpx.options(f"{serve(max_slide_bytes=12345).url}/v1/uploads")
+    answer = http.options(f"{serve(max_slide_bytes=12345).url}/v1/uploads")
     assert answer.status_code == 204
     assert answer.headers["Tus-Version"] == "1.0.0"
     assert answer.headers["Tus-Max-Size"] == "12345"
@@ -78,7 +78,7 @@ def test_a_slide_in_pieces_is_stored_and_found(serve: Serve) -> None:
         assert answer.status_code == 204
         assert answer.headers["Tus-Resumable"] == "1.0.0"
         assert "Upload-Expires" in answer.headers
-    state = httpx.head(url, headers=TUS)
+    state = http.head(url, headers=TUS)
     assert state.headers["Upload-Offset"] == state.headers["Upload-Length"] == str(len(SLIDE))
     assert state.headers["Upload-Metadata"] == "filename YS5zdnM="
     assert state.headers["Cache-Control"] == "no-store"
@@ -89,7 +89,7 @@ def test_a_slide_in_pieces_is_stored_and_found(serve: Serve) -> None:
 def test_an_upload_may_bring_its_first_piece_along(serve: Serve) -> None:
     server = serve()
     headers = {**PIECE, "Upload-Length": str(len(SLIDE))}
-    answer = httpx.post(f"{server.url}/v1/uploads", headers=headers, content=SLIDE[:1000])
+    answer = http.post(f"{server.url}/v1/uploads", headers=headers, content=SLIDE[:1000])
     assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, "1000")
     url = server.url + answer.headers["Location"]
     assert patch(url, 1000, SLIDE[1000:]).status_code == 204
@@ -126,11 +126,11 @@ def test_a_checked_piece_in_a_server_that_is_killed_does_not_count(serve: Serve)
         yield SLIDE[300_000:]
 
     with pytest.raises(httpx.TransportError):
-        httpx.patch(url, headers=headers, content=halted(), timeout=60)
+        http.patch(url, headers=headers, content=halted(), timeout=60)
     server.start()
     assert path.stat().st_size > 200_000
     assert offset_of(url) == 5000
-    assert httpx.patch(url, headers=headers, content=SLIDE[5000:]).status_code == 204
+    assert http.patch(url, headers=headers, content=SLIDE[5000:]).status_code == 204
     assert find(server, url).json()["sha256"] == SHA256
 
 
@@ -151,7 +151,7 @@ def test_while_one_writes_another_is_turned_away(serve: Serve) -> None:
         wait_until(lambda: offset_of(url) == 1000)
         assert patch(url, 1000, SLIDE[1000:]).status_code == 423
         assert patch(url, 0, SLIDE).status_code == 409
-        assert httpx.delete(url, headers=TUS).status_code == 423
+        assert http.delete(url, headers=TUS).status_code == 423
         first.sendall(SLIDE[1000:])
         assert first.recv(65536).startswith(b"HTTP/1.1 204")
     assert find(server, url).json()["sha256"] == SHA256
@@ -182,8 +182,8 @@ def test_an_upload_that_is_given_up_is_gone(serve: Serve) -> None:
     server = serve()
     url = create(server)
     patch(url, 0, SLIDE[:1000])
-    assert httpx.delete(url, headers=TUS).status_code == 204
-    assert httpx.head(url, headers=TUS).status_code == 404
+    assert http.delete(url, headers=TUS).status_code == 204
+    assert http.head(url, headers=TUS).status_code == 404
     assert patch(url, 1000, b"x").status_code == 404
     assert server.open_uploads == []
 
@@ -192,10 +192,10 @@ def test_clients_that_cannot_patch_may_post(serve: Serve) -> None:
     server = serve()
     url = create(server)
     headers = {**PIECE, "Upload-Offset": "0", "X-HTTP-Method-Override": "PATCH"}
-    assert httpx.post(url, headers=headers, content=SLIDE).status_code == 204
+    assert http.post(url, headers=headers, content=SLIDE).status_code == 204
     headers = {**TUS, "X-HTTP-Method-Override": "DELETE"}
-    assert httpx.post(url, headers=headers).status_code == 204
-    assert httpx.post(url, headers=TUS).status_code == 400
+    assert http.post(url, headers=headers).status_code == 204
+    assert http.post(url, headers=TUS).status_code == 400
     assert server.slides == [SHA256]
 
 
@@ -203,21 +203,19 @@ def test_an_upload_of_another_key_is_not_there(serve: Serve) -> None:
     server = serve()
     url = create(server)
     other = {"Authorization": "key-2"}
-    assert httpx.head(url, headers={**TUS, **other}).status_code == 404
+    assert http.head(url, headers={**TUS, **other}).status_code == 404
     assert patch(url, 0, SLIDE, **other).status_code == 404
-    assert httpx.delete(url, headers={**TUS, **other}).status_code == 404
+    assert http.delete(url, headers={**TUS, **other}).status_code == 404
     assert offset_of(url) == 0
 
 
 def test_an_upload_that_expired_is_gone(serve: Serve) -> None:
     server = serve(expires_s=0.01)
     sent = {**TUS, "Upload-Length": "1000"}
-    answer = httpx.post(f"{server.url}/v1/uploads", headers=sent)
+    answer = http.post(f"{server.url}/v1/uploads", headers=sent)
     assert answer.status_code in (201, 410)
     (name, *_) = {path.stem for path in server.root.uploads.iterdir()}
-    wait_until(
-        lambda: httpx.head(f"{server.url}/v1/uploads/{name}", headers=TUS).status_code == 410
-    )
+    wait_until(lambda: http.head(f"{server.url}/v1/uploads/{name}", headers=TUS).status_code == 410)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +236,7 @@ def test_what_cannot_be_created_is_the_clients_mistake(
     serve: Serve, headers: dict[str, str], status: int
 ) -> None:
     server = serve(max_slide_bytes=1000)
-    answer = httpx.post(f"{server.url}/v1/uploads", headers=headers)
+    answer = http.post(f"{server.url}/v1/uploads", headers=headers)
     assert answer.status_code == status
     assert answer.headers["Tus-Resumable"] == "1.0.0"
     assert len(server.open_uploads) == (2 if status == 201 else 0)
@@ -269,7 +267,7 @@ def test_what_is_not_a_slide_ends_the_upload(serve: Serve) -> None:
     url = create(server)
     answer = patch(url, 0, b"%PDF-1.7" + bytes(1000))
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_format")
-    assert httpx.head(url, headers=TUS).status_code == 404
+    assert http.head(url, headers=TUS).status_code == 404
     assert server.open_uploads == []
 
 
