@@ -132,13 +132,14 @@ class Piece:
         """Keep what arrived, or drop it if it had to be checked; release the lock."""
         with self._turn, self._held:
             self._over = True
-            if self._state is None or self._verified or os.fstat(self._file).st_nlink == 0:
+            state, self._state = self._state, None
+            if state is None or self._verified or os.fstat(self._file).st_nlink == 0:
                 return
             # The offset is asked for again in any case, so a failure here loses nothing.
             with contextlib.suppress(OSError, StorageFull):
                 if self._checksum is not None:
                     os.ftruncate(self._file, self._begin)
-                    self._uploads.mark(self._id, self._state.ticket, unverified_from=None)
+                    self._uploads.mark(self._id, state.ticket, unverified_from=None)
                 os.fsync(self._file)
 
     def _write(self, chunk: bytes) -> None:

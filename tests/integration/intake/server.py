@@ -3,20 +3,20 @@
 python tests/integration/intake/server.py DATA PORT LIMITS(JSON)
 """
 
-import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.intake.errors import IntakeError
 from service.intake.intake import Intake
 from service.intake.limits import IntakeLimits
 from service.intake.receive import receive_slide
+from service.intake.tus import make_router
 from service.layout import DataRoot
 
 
@@ -44,10 +44,15 @@ def make_app(intake: Intake) -> FastAPI:
     async def _status() -> dict[str, str]:
         return {"state": "queued"}
 
-    @app.get("/sha/{text}")
-    async def _sha(text: str) -> str:
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _owner(authorization: Annotated[str, Header()] = "key-1") -> str:
+        return authorization
 
+    @app.get("/uploads/{upload_id}")
+    async def _found(upload_id: str, owner: Annotated[str, Depends(_owner)]) -> dict[str, Any]:
+        found = await intake.run(intake.uploads.find_upload, upload_id, owner)
+        return {"sha256": found.sha256, "size_bytes": found.size_bytes}
+
+    app.include_router(make_router(intake, _owner))
     return app
 
 
