@@ -8,7 +8,8 @@ import sys
 from typing import Final
 
 PROCESSES: Final = {
-    "model": "worker.model.process:main",
+    "model": "worker.announce:main",
+    "rq": "worker.queue_worker:main",
 }
 """Name → "module:function"; the function takes nothing and returns the exit code."""
 

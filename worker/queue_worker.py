@@ -6,6 +6,7 @@ operators; the truth is written to SQL, fenced by the attempt.
 
 import os
 import signal
+import socket
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -21,6 +22,8 @@ from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanState
 from service.installation import Installation
 from service.leash import die_with
+from service.logs import configure_logs
+from service.settings import ServiceSettings
 from service.store.columns import now
 from worker.tasks import timed_out
 
@@ -93,7 +96,7 @@ class ScanWorker(Worker):
         """SIGTERM or SIGINT: give the running scan back to the queue and end."""
         self._releasing = True
         try:
-            super().request_stop(signum, frame)
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
         finally:
             if self.horse_pid:
                 self.kill_horse()
@@ -105,6 +108,17 @@ class ScanWorker(Worker):
         if running_s > job.timeout + HUNG_AFTER_S:
             self._cause = timed_out(int(job.timeout))
             self.kill_horse()
+
+
+def main() -> int:
+    """`python -m worker rq`: work until SIGTERM or SIGINT; returns the exit code."""
+    settings = ServiceSettings()
+    configure_logs("worker", settings.log_level)
+    installation = Installation.open(settings)
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    worker = ScanWorker(installation, name)
+    worker.work(logging_level=None, with_scheduler=False)
+    return 0
 
 
 def parse_job_id(name: str) -> tuple[str, int]:

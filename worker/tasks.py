@@ -6,7 +6,7 @@ stale process changes nothing.
 """
 
 import errno
-import threading
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,8 @@ from worker.model.client import RemotePredictor
 from worker.pipeline import scan_slide
 from worker.results import write_results
 
+RQ_WORKER: Final = "RQ_WORKER_ID"
+"""How RQ tells the process it forked which worker's it is."""
 PROGRESS_EVERY_S: Final = 0.5
 """Progress is stored at most this often; the fence is looked at as often."""
 
@@ -40,7 +42,7 @@ def scan(scan_id: str, attempt: int) -> None:
     installation = Installation.open(ServiceSettings())
     structlog.contextvars.bind_contextvars(scan_id=scan_id, attempt=attempt)
     try:
-        run_attempt(installation, scan_id, attempt, worker=threading.current_thread().name)
+        run_attempt(installation, scan_id, attempt, worker=os.environ.get(RQ_WORKER, ""))
     finally:
         installation.close()
 
@@ -104,6 +106,12 @@ def _analyse(installation: Installation, row: Row[Any]) -> None:
             on_progress=progress.note,
         )
     progress.check()
+    if row.slide_uri is None and results.report.slide.sha256 != row.slide_sha256:
+        raise AnalysisError(
+            FailureCode.SLIDE_UNREADABLE,
+            "the stored slide is not the one that was uploaded, its SHA-256 has changed: check the"
+            " disk, and send the slide again",
+        )
     write_results(installation.layout.result_of(row.id, row.attempt), results)
     if not lifecycle.succeed(row.id, row.attempt, results.report):
         raise Superseded

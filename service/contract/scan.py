@@ -58,8 +58,7 @@ class ScanParameters(Record):
     )
     model: str | None = Field(
         default=None,
-        min_length=1,
-        max_length=80,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",
         description="Name of the classifier weights. Null: the installation's default.",
     )
     blasts: CellGroup = Field(
