@@ -29,6 +29,7 @@ def running_installation(
         data=directory / "data", database_url=database, slide_roots=(archive,), archive_ahead=ahead
     )
     installation = Installation.open(settings)
+    installation.layout.make()
     serve_model(installation, model)
     try:
         yield installation
