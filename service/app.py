@@ -17,7 +17,7 @@ from service.installation import Installation
 from service.intake.intake import Intake
 from service.intake.tus import PREFIX as UPLOADS
 from service.intake.tus import make_router as make_upload_router
-from service.routes import cells, events, health, posting, reports, scans
+from service.routes import batches, cells, events, health, posting, reports, scans
 from service.settings import ServiceSettings
 
 DESCRIPTION: Final = """\
@@ -56,7 +56,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         settings.rate_limit_per_minute, share=1 / settings.api_processes
     )
     problems.install(app)
-    for part in (health, posting, events, reports, cells, scans):
+    for part in (health, posting, events, reports, cells, scans, batches):
         app.include_router(part.router)
     app.include_router(make_upload_router(intake, uploader))
     _describe_problems(app)

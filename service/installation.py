@@ -10,6 +10,8 @@ from service.jobs import Jobs, connect_redis
 from service.layout import DataRoot
 from service.settings import ServiceSettings
 from service.store.audit import Audit
+from service.store.batch_items import BatchItems
+from service.store.batches import Batches
 from service.store.engine import connect, database_url
 from service.store.keys import Keys
 from service.store.lifecycle import Lifecycle, Retries
@@ -33,6 +35,8 @@ class Installation:
     audit: Audit
     models: ServedModels
     reviews: Reviews
+    batches: Batches
+    batch_items: BatchItems
 
     @classmethod
     def open(cls, settings: ServiceSettings, *, redis_patience: int = 3) -> Self:
@@ -45,18 +49,22 @@ class Installation:
         engine = connect(database_url(settings))
         redis = connect_redis(settings, patience=redis_patience)
         retries = Retries(settings.max_attempts, settings.retry_backoff_s)
+        scans = Scans(engine)
+        batch_items = BatchItems(engine, scans)
         return cls(
             settings=settings,
             layout=DataRoot.of(settings),
             engine=engine,
             redis=redis,
-            scans=Scans(engine),
+            scans=scans,
             lifecycle=Lifecycle(engine, retries),
             jobs=Jobs(redis, settings),
             keys=Keys(engine),
             audit=Audit(engine),
             models=ServedModels(engine),
             reviews=Reviews(engine),
+            batches=Batches(engine, batch_items),
+            batch_items=batch_items,
         )
 
     def close(self) -> None:

@@ -17,9 +17,11 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from service.batches.places import SourceRefused
 from service.contract.problem import Problem, ProblemCode
 from service.intake.errors import IntakeError
 from service.results import CellMissing, ResultsGone, ResultsNotReady
+from service.store.batches import BatchMissing, BatchOver
 from service.store.models import UnknownModel
 from service.store.scans import IdempotencyMismatch, ScanMissing, ScanNotOver
 from service.webhooks.policy import CallbackRefused
@@ -71,6 +73,9 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, ProblemCode, str | None]]] = {
     ResultsNotReady: (409, ProblemCode.CONFLICT, None),
     ResultsGone: (410, ProblemCode.GONE, None),
     CellMissing: (404, ProblemCode.NOT_FOUND, None),
+    BatchMissing: (404, ProblemCode.NOT_FOUND, "There is no batch of that name."),
+    BatchOver: (409, ProblemCode.CONFLICT, None),
+    SourceRefused: (422, ProblemCode.REFERENCE_REFUSED, None),
     UnknownModel: (422, ProblemCode.UNKNOWN_MODEL, None),
     CallbackRefused: (422, ProblemCode.CALLBACK_REFUSED, None),
     OperationalError: (

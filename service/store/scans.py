@@ -138,6 +138,23 @@ class Scans:
                 continue
         raise AssertionError("a scan could neither be made nor found")
 
+    def create_in(
+        self,
+        connection: Connection,
+        slide: SlideSource,
+        metadata: ScanMetadata,
+        *,
+        submitted_by: str,
+        model_sha256: str,
+        batch_id: str,
+    ) -> Created:
+        """As `create`, within the caller's transaction, which may have to be begun again.
+
+        Raises:
+            IntegrityError: another process made the scan between our look and our insert.
+        """
+        return self._create(connection, slide, metadata, submitted_by, model_sha256, None, batch_id)
+
     def get(self, scan_id: str) -> Scan:
         """One scan, with its place in the queue.
 

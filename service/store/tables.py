@@ -161,7 +161,11 @@ class ReviewRow(Base):
 
 
 class BatchRow(Base):
-    """An archive rescan: many slides with one set of parameters."""
+    """An archive rescan: many slides with one set of parameters.
+
+    `open_key` is equal for equal requests and set while the batch is unfinished: the database lets
+    no second one begin. `listed` counts items, `listed_at` says that there will be no more.
+    """
 
     __tablename__ = "batches"
 
@@ -171,7 +175,10 @@ class BatchRow(Base):
     sources: Mapped[dict[str, Any]]
     parameters: Mapped[dict[str, Any]]
     force: Mapped[bool]
+    open_key: Mapped[str | None] = mapped_column(String(64), unique=True)
     listed: Mapped[int] = mapped_column(default=0)
+    listed_at: Mapped[datetime | None]
+    passed_over: Mapped[int] = mapped_column(default=0)
     message: Mapped[str | None] = mapped_column(Text)
     submitted_by: Mapped[str] = mapped_column(String(64))
     submitted_at: Mapped[datetime]

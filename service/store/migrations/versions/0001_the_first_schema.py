@@ -66,12 +66,16 @@ def upgrade() -> None:
         sa.Column("sources", JSON, nullable=False),
         sa.Column("parameters", JSON, nullable=False),
         sa.Column("force", sa.Boolean(), nullable=False),
+        sa.Column("open_key", sa.String(length=64), nullable=True),
         sa.Column("listed", sa.Integer(), nullable=False),
+        sa.Column("listed_at", MOMENT, nullable=True),
+        sa.Column("passed_over", sa.Integer(), nullable=False),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("submitted_by", sa.String(length=64), nullable=False),
         sa.Column("submitted_at", MOMENT, nullable=False),
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
+        sa.UniqueConstraint("open_key", name=op.f("uq_batches_open_key")),
     )
     op.create_index(op.f("ix_batches_state"), "batches", ["state"], unique=False)
 
