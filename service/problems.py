@@ -75,7 +75,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, ProblemCode, str | None]]] = {
     CellMissing: (404, ProblemCode.NOT_FOUND, None),
     BatchMissing: (404, ProblemCode.NOT_FOUND, "There is no batch of that name."),
     BatchOver: (409, ProblemCode.CONFLICT, None),
-    SourceRefused: (422, ProblemCode.REFERENCE_REFUSED, None),
+    SourceRefused: (422, ProblemCode.SLIDE_URI_FORBIDDEN, None),
     UnknownModel: (422, ProblemCode.UNKNOWN_MODEL, None),
     CallbackRefused: (422, ProblemCode.CALLBACK_REFUSED, None),
     OperationalError: (
