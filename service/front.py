@@ -1,5 +1,7 @@
 """`python -m service.front`: the api under uvicorn."""
 
+import logging
+
 import uvicorn
 
 from service.app import create_app
@@ -13,6 +15,7 @@ def create() -> object:
     """The app of the settings in the environment, for uvicorn's processes."""
     settings = ServiceSettings()
     configure_logs("api", settings.log_level)
+    logging.getLogger("uvicorn.access").disabled = True  # `service.edge` has a line of its own
     return create_app(settings)
 
 

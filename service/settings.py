@@ -80,7 +80,7 @@ class ServiceSettings(BaseSettings):
     min_free_bytes: int = Field(
         default=2 * GIB,
         ge=0,
-        description="Disk space that uploads and results must leave free, bytes; less answers "
+        description="Disk space that uploads must leave free for results, bytes; less answers "
         "`storage_full`.",
     )
     max_queued: int = Field(
@@ -114,7 +114,11 @@ class ServiceSettings(BaseSettings):
         default=None, description="Device of the networks, e.g. `cuda:0`. Unset: CUDA if present."
     )
     max_attempts: int = Field(
-        default=4, ge=1, le=20, description="Times a slide is tried when failures may pass."
+        default=4,
+        ge=1,
+        le=20,
+        description="Times a slide is tried when failures may pass; ten times as often when "
+        "the cause is a full disk or a missing model.",
     )
     retry_backoff_s: float = Field(
         default=2, ge=0, description="Wait before the second try, s; doubles with each further one."

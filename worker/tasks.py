@@ -21,6 +21,7 @@ from service.contract.scan import ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
 from service.installation import Installation
 from service.settings import ServiceSettings
+from service.store.models import DEFAULT
 from worker.model.client import RemotePredictor
 from worker.pipeline import scan_slide
 from worker.results import write_results
@@ -93,7 +94,7 @@ def _analyse(installation: Installation, row: Row[Any]) -> None:
     parameters = ScanParameters.model_validate(row.parameters)
     predictor = RemotePredictor(
         installation.layout.model_socket,
-        parameters.model or settings.model,
+        None if parameters.model in {None, DEFAULT} else parameters.model,
         check=progress.check,
     )
     with predictor:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, Row, select, update
 
-from service.contract.failure import RETRYABLE, Failure
+from service.contract.failure import RETRYABLE, Failure, FailureCode
 from service.contract.quality import Severity
 from service.contract.report import Report
 from service.contract.scan import GroupSummary, ScanState, ScanSummary, Stage
@@ -21,6 +21,10 @@ from service.store.scans import NOT_RUNNING
 from service.store.tables import ScanRow
 
 MAX_BACKOFF: Final = timedelta(minutes=10)
+NOT_THE_SLIDES: Final = frozenset({FailureCode.MODEL_UNAVAILABLE, FailureCode.STORAGE_FULL})
+"""Failures that no slide causes: they are waited out much longer."""
+PATIENCE: Final = 10
+"""Times as many tries for those: about six hours with the default settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,13 @@ class Retries:
 
     def wait(self, tries: int) -> timedelta:
         """Before the next try, after that many failed."""
-        return min(timedelta(seconds=self.backoff_s * 2 ** (tries - 1)), MAX_BACKOFF)
+        doubled = 2 ** min(tries - 1, 20)
+        return min(timedelta(seconds=self.backoff_s * doubled), MAX_BACKOFF)
+
+    def allow(self, code: FailureCode, tries: int) -> bool:
+        """Whether a scan that failed that often may be tried again."""
+        limit = self.max_attempts * (PATIENCE if code in NOT_THE_SLIDES else 1)
+        return code in RETRYABLE and tries < limit
 
 
 class Lifecycle:
@@ -129,7 +139,7 @@ class Lifecycle:
             "failure_code": failure.code,
             "failure_message": failure.message,
         }
-        if failure.code in RETRYABLE and tries < self._retries.max_attempts:
+        if self._retries.allow(failure.code, tries):
             again = self._requeue(scan_id, attempt, self._retries.wait(tries), values)
             return ScanState.QUEUED if again else None
         ended = self._end(scan_id, attempt, state=ScanState.FAILED, dedupe_key=None, **values)

@@ -168,6 +168,14 @@ class TestRunning:
         assert states == [ScanState.QUEUED, ScanState.QUEUED, ScanState.FAILED]
         assert scans.get(scan_id).failure == LOST
 
+    def test_what_no_slide_causes_is_waited_out_longer(self):
+        retries = Retries(max_attempts=3, backoff_s=2)
+        assert not retries.allow(FailureCode.WORKER_LOST, 3)
+        assert retries.allow(FailureCode.STORAGE_FULL, 29)
+        assert not retries.allow(FailureCode.STORAGE_FULL, 30)
+        assert retries.wait(1).total_seconds() == 2
+        assert retries.wait(10_000).total_seconds() == 600
+
     def test_a_failure_of_the_slide_is_final_at_once(self, scans, lifecycle):
         scan_id = create(scans).scan.scan_id
         lifecycle.claim(scan_id, 1, "w")
