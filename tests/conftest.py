@@ -52,18 +52,23 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path, empty_sqlite: Path) -> Iterator[str]:
-    """URL of a database with the present schema and nothing in it, of each kind in turn."""
-    if request.param == "sqlite":
-        shutil.copy(empty_sqlite, tmp_path / "test.db")
-        yield f"sqlite:///{tmp_path / 'test.db'}"
-        return
-    url = request.getfixturevalue("postgresql")
-    engine = connect(url)
+@pytest.fixture
+def postgresql_database(postgresql: str) -> str:
+    """URL of a PostgreSQL database with nothing in it, not even a schema's tables."""
+    engine = connect(postgresql)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")
     engine.dispose()
+    return postgresql
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path, empty_sqlite: Path) -> str:
+    """URL of a database with the present schema and nothing in it, of each kind in turn."""
+    if request.param == "sqlite":
+        shutil.copy(empty_sqlite, tmp_path / "test.db")
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    url: str = request.getfixturevalue("postgresql_database")
     migrate(url)
-    yield url
+    return url
