@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -29,6 +30,8 @@ from worker.model.client import (
     fetch_stats,
     ping,
 )
+from worker.model.connection import Connection
+from worker.model.wire import PROTOCOL, Classify, Hello
 
 pytestmark = pytest.mark.integration
 
@@ -205,6 +208,61 @@ def test_stats_count_what_was_computed(process):
     assert after.batches == before.batches + 2
     assert after.batch_rows[8] == before.batch_rows[8] + 1
     assert after.busy_s > before.busy_s
+
+
+def held_by(process: ModelProcess) -> tuple[int, int, set[str]]:
+    """Descriptors and shared mappings of a process, and what lies in /dev/shm."""
+    proc = Path("/proc", str(process.pid))
+    shared = (proc / "maps").read_text().count("smearscan-pixels")
+    names = {path.name for path in Path("/dev/shm").iterdir()}
+    return len(list((proc / "fd").iterdir())), shared, names
+
+
+def test_connections_leave_nothing_behind_however_they_end(process):
+    before = held_by(process)
+    for i in range(40):
+        connection = Connection(process.address, silence_s=60)
+        connection.exchange(Hello(protocol=PROTOCOL, classifier=None))
+        connection._share(golden_patches())
+        connection._send(Classify(count=1))
+        if i % 2:
+            connection._receive()
+        connection.close()
+    deadline = time.monotonic() + 60
+    while fetch_stats(process.address).connections > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    while (after := held_by(process)) != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert after[:2] == before[:2] == (before[0], 0)
+    assert not {name for name in after[2] - before[2] if "smearscan" in name}
+
+
+def test_a_slide_process_that_is_killed_leaves_nothing_behind(process):
+    before = held_by(process)
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from worker.model.client import RemotePredictor
+remote = RemotePredictor(Path(sys.argv[1]))
+remote.classifier.predict(np.zeros((1, 400, 400, 3), np.uint8))
+print("sent", flush=True)
+sys.stdin.read()
+"""
+    client = subprocess.Popen(
+        [sys.executable, "-c", code, process.address],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert client.stdout.readline() == b"sent\n"
+    assert held_by(process)[1] == 1
+    client.kill()
+    client.communicate()
+    deadline = time.monotonic() + 60
+    while (after := held_by(process)[:2]) != before[:2] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert after == before[:2]
 
 
 def test_sigterm_ends_it_with_0_and_removes_the_socket(tmp_path):

@@ -105,10 +105,9 @@ class Networks:
             raise WeightsUnavailable(
                 f"no classifier called {name!r} is installed; weights here: {', '.join(known)}"
             )
-        with self._lock:
-            while len(self._others) >= max(1, self._kept):
-                self._others.popitem(last=False)
         loaded = Classifier.load(name, root=self._root, device=self.device)
         with self._lock:
             self._others[name] = loaded
+            while len(self._others) > max(1, self._kept):
+                self._others.popitem(last=False)
         return loaded

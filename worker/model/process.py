@@ -36,6 +36,7 @@ def main(on_ready: OnReady = lambda detector, classifier: None) -> int:
         networks = Networks.load(classifier=settings.model, device=settings.device)
         serve(data.model_socket, networks, stop=stop, on_ready=on_ready)
     except (ModelError, AddressTaken, EngineFailed, OSError) as err:
-        print(f"{FailureCode.MODEL_UNAVAILABLE}: {err}", file=sys.stderr)
+        reason = " ".join(str(err).split())  # pydantic's reasons are several lines
+        print(f"{FailureCode.MODEL_UNAVAILABLE}: {reason}", file=sys.stderr)
         return 1
     return 0

@@ -74,8 +74,8 @@ def serve(
         inode = address.stat().st_ino
         reception = Reception(engine, counters, max_connections, patience)
         engine.start()
-        on_ready(*networks.cards)
         try:
+            on_ready(*networks.cards)
             while not stop.is_set() and engine.alive:
                 reception.accept(listener)
         finally:
