@@ -11,14 +11,12 @@ import click
 import httpx
 from pydantic import ValidationError
 
-from service.access.first_key import ensure_first_key
 from service.embedded import NoEmbeddedQueue, redis_url, valkey_child
 from service.layout import DataRoot
 from service.lock import DataDirectoryInUse, own
 from service.logs import configure_logs
 from service.processes import api_children, worker_children
 from service.settings import ServiceSettings
-from service.store.engine import database_url, migrate
 from service.supervisor import Child, ChildNotReady, supervise
 
 READY_WITHIN_S: Final = 60.0
@@ -115,6 +113,10 @@ def _on_shared_queue(settings: ServiceSettings) -> None:
 
 def _prepare(settings: ServiceSettings) -> None:
     """Bring the database up to date; at the very first start, show the first API key, once."""
+    # Imported here: a refusal does not wait for the database's library.
+    from service.access.first_key import ensure_first_key
+    from service.store.engine import database_url, migrate
+
     migrate(database_url(settings))
     key = ensure_first_key(settings)
     if key is not None:
