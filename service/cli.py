@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "serve": "service.commands:serve",
     "api": "service.commands:api",
     "worker": "service.commands:worker",
+    "keys": "service.access.commands:keys",
     "demo-slide": "worker.cli:demo_slide",
     "doctor": "worker.cli:doctor",
     "train": "models.training.cli:train",
