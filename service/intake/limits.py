@@ -34,7 +34,7 @@ class IntakeLimits:
     stall_s: float = 60
     block_bytes: int = 256 * KIB
     check_space_bytes: int = 16 * MIB
-    writers: int = 4
+    writers: int = 2
 
     @property
     def max_form_bytes(self) -> int:

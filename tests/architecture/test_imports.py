@@ -26,6 +26,15 @@ def test_a_slide_process_loads_no_torch():
     assert not {"torch", "safetensors"} & modules_after(code)
 
 
+def test_intake_loads_no_database_and_no_object_store_until_it_is_asked_for():
+    code = "import service.intake.receive, service.intake.references, service.intake.tus"
+    assert not {*HEAVY, "sqlalchemy", "s3fs", "botocore"} & modules_after(code)
+
+
+def test_the_readers_know_a_file_by_its_signature_without_a_web_framework():
+    assert not {"fastapi", "starlette"} & modules_after("import service.intake.signature")
+
+
 def test_help_of_every_command_loads_no_torch():
     code = """
 from click.testing import CliRunner
