@@ -1,12 +1,10 @@
 """`python -m worker viewer`: the viewer as the supervisor starts it."""
 
 import asyncio
-import importlib
 import os
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -19,6 +17,7 @@ from models.taxonomy import CellClass
 from service.layout import DataRoot
 from service.logs import configure_logs
 from service.settings import ServiceSettings
+from worker.model.client import fetch_saliency
 from worker.viewer.app import build_app
 from worker.viewer.permission import SlideRoots
 from worker.viewer.pool import PoolLimits, SlidePool
@@ -108,18 +107,14 @@ def listen(settings: ServiceSettings, data: DataRoot) -> socket.socket:
     return listener
 
 
-def remote_saliency(model_socket: Path) -> FetchSaliency | None:
-    """The model process's saliency; None where this installation has no client for it."""
-    try:
-        client = importlib.import_module("worker.model.client")
-    except ModuleNotFoundError:
-        return None
-    fetch = partial(client.fetch_saliency, model_socket, patience_s=MODEL_PATIENCE_S)
+def remote_saliency(model_socket: Path) -> FetchSaliency:
+    """The saliency of this machine's model process."""
 
-    def fetch_saliency(
+    def fetch(
         patch: NDArray[np.uint8], *, model: str | None, target: CellClass | None
     ) -> NDArray[np.float32]:
-        saliency: NDArray[np.float32] = fetch(patch, classifier=model, target=target)
-        return saliency
+        return fetch_saliency(
+            model_socket, patch, classifier=model, target=target, patience_s=MODEL_PATIENCE_S
+        )
 
-    return fetch_saliency
+    return fetch
