@@ -104,6 +104,13 @@ class ServiceSettings(BaseSettings):
         description="URL of a viewer process on another machine, e.g. `http://worker:9000`. Unset: "
         "this machine's, over a Unix socket.",
     )
+    viewer_listen: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$",
+        description="`host:port` on which this machine's viewer listens for an api elsewhere. It "
+        "asks for no key: only a network that nobody but the api reaches may lead there. Unset: a "
+        "Unix socket.",
+    )
     workers: int = Field(
         default=1, ge=1, le=256, description="Slides analysed at the same time by one machine."
     )

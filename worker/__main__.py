@@ -10,6 +10,7 @@ from typing import Final
 PROCESSES: Final = {
     "model": "worker.announce:main",
     "rq": "worker.queue_worker:main",
+    "viewer": "worker.viewer.serving:main",
 }
 """Name → "module:function"; the function takes nothing and returns the exit code."""
 

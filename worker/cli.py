@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -53,9 +53,18 @@ def _typed_failures(as_json: bool = False) -> Iterator[None]:
 @click.option(
     "--weights", default="default", show_default=True, help="Classifier: a name or a directory."
 )
+@click.option(
+    "--patches", is_flag=True, help="Keep a JPEG of every cell, in patches.zip (30 kB a cell)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report and nothing else.")
 def scan(
-    slide: Path, out: Path, um_per_px: float | None, region: str, weights: str, as_json: bool
+    slide: Path,
+    out: Path,
+    um_per_px: float | None,
+    region: str,
+    weights: str,
+    patches: bool,
+    as_json: bool,
 ) -> None:
     """Find, classify and count the leukocytes on SLIDE.
 
@@ -66,7 +75,7 @@ def scan(
     from service.contract.settings import AnalysisSettings
     from worker.inference import LocalPredictor
     from worker.pipeline import scan_slide
-    from worker.results import TargetOccupied, check_target, write_results
+    from worker.results import TargetOccupied, check_target, open_patch_store, write_results
     from worker.terminal import print_summary, show_progress
 
     parameters = ScanParameters(
@@ -80,16 +89,18 @@ def scan(
         except TargetOccupied as err:
             raise click.BadParameter(str(err), param_hint="--out") from err
         predictor = LocalPredictor.load(classifier=weights)
-        with show_progress(quiet=as_json) as on_progress:
-            results = scan_slide(
-                slide,
-                predictor,
-                scan_id=uuid4().hex,
-                parameters=parameters,
-                settings=AnalysisSettings(),
-                on_progress=on_progress,
-            )
-        write_results(out, results)
+        with open_patch_store(out) if patches else nullcontext() as store:
+            with show_progress(quiet=as_json) as on_progress:
+                results = scan_slide(
+                    slide,
+                    predictor,
+                    scan_id=uuid4().hex,
+                    parameters=parameters,
+                    settings=AnalysisSettings(),
+                    on_progress=on_progress,
+                    patch_store=store,
+                )
+            write_results(out, results)
     if as_json:
         click.echo(results.report.model_dump_json(indent=2))
     else:

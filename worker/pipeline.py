@@ -22,6 +22,7 @@ from worker.cpus import usable_cpus
 from worker.detection import Detection, Detections, detect_leukocytes
 from worker.monolayer import Stain, map_monolayer, read_stain
 from worker.overview import render_overview
+from worker.patch_store import PatchStore
 from worker.patches import read_patches
 from worker.predictor import Predictor, SupportsClassify
 from worker.provenance import record_classifier, record_detector, record_versions
@@ -61,8 +62,9 @@ def scan_slide(
     parameters: ScanParameters,
     settings: AnalysisSettings,
     on_progress: OnProgress = ignore_progress,
+    patch_store: PatchStore | None = None,
 ) -> Results:
-    """Open a slide and analyse it.
+    """Open a slide and analyse it; a `patch_store` keeps the patch of every cell.
 
     Raises:
         SlideError: the file is not a slide that can be scanned.
@@ -84,6 +86,7 @@ def scan_slide(
             parameters=parameters,
             settings=settings,
             clock=clock,
+            patch_store=patch_store,
         )
 
 
@@ -95,6 +98,7 @@ def analyse(
     parameters: ScanParameters,
     settings: AnalysisSettings,
     clock: StageClock,
+    patch_store: PatchStore | None = None,
 ) -> Results:
     """Find, classify and count the leukocytes of an open slide.
 
@@ -119,7 +123,12 @@ def analyse(
         _check_budget("tiles", region.tiles_failed, region.tiles, settings)
     with clock.time(Stage.CLASSIFYING) as on_progress:
         cells, appearance = classify_cells(
-            slide, detections.cells, predictor.classifier, on_progress, settings.blurred_above_um
+            slide,
+            detections.cells,
+            predictor.classifier,
+            on_progress,
+            settings.blurred_above_um,
+            patch_store,
         )
         unread = len(detections.cells) - len(cells.edge)
         _check_budget("cells", unread, len(detections.cells), settings)
@@ -139,6 +148,8 @@ def analyse(
             versions=record_versions(),
         )
         report, table = build_report(analysis, settings)
+        if patch_store is not None:
+            patch_store.number(table.order)
         galleries = choose_gallery(table)
         shown = sorted({cell.id for gallery in galleries for cell in gallery.cells})
         patches = _read_shown(slide, table, shown, predictor.classifier)
@@ -151,6 +162,7 @@ def analyse(
         galleries=galleries,
         patches=patches,
         overview_jpeg=overview,
+        patch_store=patch_store,
     )
 
 
@@ -197,6 +209,7 @@ def classify_cells(
     classifier: SupportsClassify,
     on_progress: Callable[[int, int], None],
     blurred_above_um: float,
+    patch_store: PatchStore | None = None,
 ) -> tuple[ClassifiedCells, Appearance]:
     """Class probabilities of detected cells, and what their patches look like.
 
@@ -215,6 +228,8 @@ def classify_cells(
         probabilities[rows] = classifier.predict(batch.patches)
         edge[rows] |= np.array(batch.at_slide_edge, np.bool_)
         appearance.measure(rows, batch.patches, batch.at_slide_edge)
+        if patch_store is not None:
+            patch_store.keep(rows, batch.patches)
         readable[rows] = True
         done += len(batch.cells) + len(batch.unreadable)
         on_progress(done, len(centres))

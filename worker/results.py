@@ -34,7 +34,9 @@ from service.exports.gallery import Gallery
 from service.exports.geojson import write_geojson
 from service.exports.html import write_html
 from service.exports.parquet import write_parquet
+from service.patches import PATCHES_FILE
 from worker.exchange import exchange_paths
+from worker.patch_store import PatchStore
 
 RESULT_FILES: Final = (
     "report.json",
@@ -43,9 +45,10 @@ RESULT_FILES: Final = (
     "cells.geojson",
     "report.html",
 )
+"""What every result holds; with patches kept, `PATCHES_FILE` as well."""
 THUMBNAIL_PX: Final = 200
 LEFTOVER_AGE_S: Final = 86_400
-"""A hidden directory this old belongs to no living writer: writing takes seconds."""
+"""A hidden file or directory this old belongs to no living writer: writing takes seconds."""
 
 
 class TargetOccupied(FileExistsError):
@@ -63,6 +66,7 @@ class Results:
         patches: RGB, shape (400, 400, 3) or any other, 0–255, by cell id; a cell of a gallery
             without a patch is shown as such.
         overview_jpeg: from `render_overview`; None when there is none.
+        patch_store: numbered JPEGs of all cells, from `open_patch_store`; None keeps none.
     """
 
     report: Report
@@ -70,6 +74,7 @@ class Results:
     galleries: tuple[Gallery, ...]
     patches: Mapping[int, NDArray[np.uint8]]
     overview_jpeg: bytes | None
+    patch_store: PatchStore | None = None
 
 
 def check_target(target: Path) -> None:
@@ -82,7 +87,8 @@ def check_target(target: Path) -> None:
         return
     if not target.is_dir():
         raise TargetOccupied(f"{target.name!r} is a file; name a directory for the results")
-    foreign = sorted(path.name for path in target.iterdir() if path.name not in RESULT_FILES)
+    own = {*RESULT_FILES, PATCHES_FILE}
+    foreign = sorted(path.name for path in target.iterdir() if path.name not in own)
     if foreign:
         raise TargetOccupied(
             f"{target.name!r} holds {', '.join(foreign[:3])}{' …' if len(foreign) > 3 else ''}, "
@@ -90,9 +96,19 @@ def check_target(target: Path) -> None:
         )
 
 
+def open_patch_store(target: Path) -> PatchStore:
+    """A file for the patches of a scan whose results will be written to `target`.
+
+    It is hidden beside the target, so that `write_results` need not copy it.
+    """
+    target = target.resolve()
+    return PatchStore(_name_beside(target))
+
+
 def write_results(target: Path, results: Results) -> None:
     """Write RESULT_FILES into the directory `target`, replacing an earlier result as a whole.
 
+    Patches that were kept move in beside them.
     Missing parents are made; a symbolic link is followed. On any error the target is as it was.
 
     Raises:
@@ -143,8 +159,10 @@ def _write_files(directory: Path, results: Results) -> None:
     thumbnails = {cell_id: encode_thumbnail(patch) for cell_id, patch in results.patches.items()}
     with create("report.html") as stream:
         write_html(report, results.galleries, thumbnails, results.overview_jpeg, stream)
-    for name in RESULT_FILES:
-        _sync(directory / name)
+    if results.patch_store is not None:
+        results.patch_store.place(directory / PATCHES_FILE)
+    for path in directory.iterdir():
+        _sync(path)
     _sync(directory)
 
 
@@ -172,8 +190,12 @@ def _remove_leftovers(target: Path) -> None:
     """Remove what a killed writer of this target left behind."""
     for path in target.parent.glob(f".{escape(target.name)}.partial-*"):
         with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
+            if time.time() - path.stat().st_mtime <= LEFTOVER_AGE_S:
+                continue
+            if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def _sync(path: Path) -> None:

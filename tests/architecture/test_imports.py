@@ -50,3 +50,11 @@ def test_every_named_command_exists_and_is_documented(name):
     command = main.get_command(click.Context(main), name)
     assert command is not None
     assert command.help
+
+
+def test_neither_the_viewer_nor_a_slides_process_loads_torch():
+    assert "torch" not in modules_after("import worker.viewer.serving, worker.viewer.child")
+
+
+def test_routes_of_pixels_load_no_slide_library():
+    assert not set(HEAVY) & modules_after("import service.routes.viewing, service.patches")

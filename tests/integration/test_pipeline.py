@@ -11,12 +11,16 @@ from service.contract.failure import AnalysisError, FailureCode
 from service.contract.quality import QualityCode
 from service.contract.scan import RegionChoice, ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
+from service.patches import PATCHES_FILE, read_patch
 from tests.builders import ArraySlide
 from tests.networks import ClassifierByDarkness, StandInPredictor
 from tests.smears import paint_field
 from worker.demo import load_truth, write_demo_slide
+from worker.patch_store import PATCH_QUALITY, PatchStore
+from worker.patches import patch_region
 from worker.pipeline import analyse, scan_slide
 from worker.slide.geometry import Region
+from worker.slide.jpeg import encode_jpeg
 from worker.slide.opening import open_slide
 from worker.stages import StageClock
 
@@ -159,3 +163,26 @@ def test_glass_alone_has_no_monolayer_and_the_failure_says_what_there_is(predict
     with pytest.raises(AnalysisError, match="glass") as caught:
         analyse_array(slide, predictor, parameters=ScanParameters())
     assert caught.value.code is FailureCode.NO_MONOLAYER
+
+
+def test_every_cell_has_the_patch_of_its_own_place(demo, predictor, tmp_path):
+    with PatchStore(tmp_path / "partial") as store:
+        results = run(demo, predictor, patch_store=store)
+        store.place(tmp_path / PATCHES_FILE)
+    um_per_px = results.report.slide.um_per_px
+    assert len(results.cells) > 20
+    with open_slide(demo) as slide:
+        for cell in results.cells:
+            region = patch_region((cell.x_px, cell.y_px), 400, 29.0, um_per_px)
+            seen = slide.read(region, 29.0 / 400)
+            assert read_patch(tmp_path, cell.id) == encode_jpeg(seen, PATCH_QUALITY)
+
+
+def test_two_scans_of_a_slide_keep_the_same_bytes(demo, predictor, tmp_path):
+    kept = []
+    for name in ("first", "second"):
+        with PatchStore(tmp_path / "partial") as store:
+            run(demo, predictor, patch_store=store)
+            store.place(tmp_path / name)
+        kept.append((tmp_path / name).read_bytes())
+    assert kept[0] == kept[1]

@@ -1,4 +1,5 @@
-"""JPEG tiles of a TIFF, decoded by libjpeg-turbo at full size or at a half, quarter or eighth.
+"""JPEG by libjpeg-turbo: tiles of a TIFF decoded at full size or at a half, quarter or eighth;
+patches and viewer tiles encoded.
 
 A reduced size is what the inverse DCT gives if it is taken of the lowest frequencies only
 (libjpeg's `scale_denom`): the area average of the full pixels up to a few grey levels, at a half to
@@ -57,3 +58,14 @@ def decode_jpeg(
         pixels = simplejpeg.decode_jpeg(stream, "RGB", strict=False, **scale)
     decoded: NDArray[np.uint8] = np.asarray(pixels)
     return decoded
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """A JPEG with colours at full resolution (4:4:4): the same pixels give the same bytes.
+
+    Args:
+        pixels: RGB, shape (height, width, 3), 0–255.
+        quality: 1–100, as libjpeg scales its tables.
+    """
+    encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality)
+    return encoded

@@ -47,6 +47,7 @@ def open_slide(
     um_per_px: float | None = None,
     max_um_per_px: float | None = None,
     threads: int = 1,
+    sha256: str | None = None,
 ) -> Slide:
     """Open a slide, whatever its format; the name and extension are not looked at.
 
@@ -57,6 +58,8 @@ def open_slide(
         max_um_per_px: coarsest level-0 resolution to accept, e.g. the classifier's; None accepts
             any plausible one.
         threads: that decode tiles when many regions are read.
+        sha256: of the file's bytes, where they were hashed before; the file then is not read
+            through again, and what is given is believed. None: it is hashed now.
 
     Raises:
         SlideError: unsupported_format, slide_unreadable, slide_too_large, resolution_missing or
@@ -71,7 +74,7 @@ def open_slide(
         head = read_head(path)
         opened = _open_tiff(path) if is_tiff(head) else _open_other(path, head)
         try:
-            info = _describe(path, opened, um_per_px, max_um_per_px)
+            info = _describe(path, opened, um_per_px, max_um_per_px, sha256)
             slide = TiledSlide(info, opened.source, threads=threads)
             check_agreement(slide)
             return slide
@@ -87,7 +90,11 @@ def hash_slide(path: Path) -> str:
 
 
 def _describe(
-    path: Path, opened: _Opened, um_per_px: float | None, max_um_per_px: float | None
+    path: Path,
+    opened: _Opened,
+    um_per_px: float | None,
+    max_um_per_px: float | None,
+    sha256: str | None,
 ) -> SlideInfo:
     levels = opened.source.levels
     check_size(levels[0].size)
@@ -99,7 +106,7 @@ def _describe(
         um_per_px=settled,
         um_per_px_source=source,
         levels=tuple(Level(level.size, level.downsample) for level in levels if level.stored),
-        sha256=hash_slide(path),
+        sha256=sha256 or hash_slide(path),
         icc_profile=opened.icc_profile,
     )
 

@@ -3,7 +3,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from service.contract.cell import Cell
 from service.contract.failure import AnalysisError, FailureCode
 from service.contract.report import Report
 from service.exports.gallery import choose_gallery
+from service.patches import PATCHES_FILE, PatchMissing, read_patch
 from tests.analyses import cells_of, random_cells, report_of
 from worker.results import (
     LEFTOVER_AGE_S,
@@ -27,6 +28,7 @@ from worker.results import (
     TargetOccupied,
     check_target,
     encode_thumbnail,
+    open_patch_store,
     write_results,
 )
 
@@ -89,6 +91,31 @@ def test_the_files_tell_of_the_same_cells(tmp_path: Path) -> None:
 def test_an_empty_slide_has_a_result(tmp_path: Path) -> None:
     write_results(tmp_path / "scan", results_of(0))
     assert names_in(tmp_path / "scan") == set(RESULT_FILES)
+
+
+def test_kept_patches_are_part_of_the_result(tmp_path: Path) -> None:
+    target = tmp_path / "2025" / "scan"
+    with open_patch_store(target) as store:
+        store.keep([0, 1], np.full((2, 40, 40, 3), 200, np.uint8))
+        store.number(np.array([0, 1]))
+        write_results(target, replace(FIRST, patch_store=store))
+    assert names_in(target) == {*RESULT_FILES, PATCHES_FILE}
+    assert names_in(tmp_path / "2025") == {"scan"}
+    assert read_patch(target, 2).startswith(b"\xff\xd8")
+    write_results(target, SECOND)
+    with pytest.raises(PatchMissing, match="not kept"):
+        read_patch(target, 2)
+
+
+def test_patches_of_a_result_that_cannot_be_written_are_removed(tmp_path: Path) -> None:
+    target = tmp_path / "scan"
+    write_results(target, FIRST)
+    broken = replace(SECOND, cells=FailingCells(SECOND.cells, errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"), open_patch_store(target) as store:
+        store.number(np.zeros(0, np.intp))
+        write_results(target, replace(broken, patch_store=store))
+    assert names_in(tmp_path) == {"scan"}
+    assert names_in(target) == set(RESULT_FILES)
 
 
 def test_missing_parents_are_made(tmp_path: Path) -> None:
@@ -163,12 +190,13 @@ def test_another_error_of_the_system_leaves_no_half_result(tmp_path: Path) -> No
     assert names_in(tmp_path) == set()
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
 @pytest.mark.parametrize(("age_s", "survives"), [(60, True), (LEFTOVER_AGE_S + 60, False)])
 def test_what_a_killed_writer_left_is_removed_once_old(
-    tmp_path: Path, age_s: float, survives: bool
+    tmp_path: Path, age_s: float, survives: bool, make: Callable[[Path], None]
 ) -> None:
     leftover = tmp_path / ".scan.partial-0123"
-    leftover.mkdir()
+    make(leftover)
     then = time.time() - age_s
     os.utime(leftover, (then, then))
     write_results(tmp_path / "scan", FIRST)

@@ -172,6 +172,12 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
         assert slide.info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_hash_that_is_known_is_taken_over_and_the_file_not_read_through(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "s", PIXELS)
+    with open_slide(path, um_per_px=0.2, sha256="f" * 64) as slide:
+        assert slide.info.sha256 == "f" * 64
+
+
 def test_an_icc_profile_is_noted(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "s", PIXELS, first={"iccprofile": b"\0" * 128})
     with open_slide(path, um_per_px=0.2) as slide:

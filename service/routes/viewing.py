@@ -1,0 +1,227 @@
+"""Pixels: a slide's Deep Zoom pyramid, and cells with what the classifier looked at."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Final, Protocol
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from models.taxonomy import CellClass
+from service.contract.viewing import MAX_LEVEL, SlideReference
+from service.patches import MAX_CELLS, PatchMissing, read_patch
+from service.viewer_client import ViewerClient
+
+CACHE_CONTROL: Final = "private, max-age=3600"
+"""Cells are a patient's: no shared cache may keep them. After an hour a browser asks again, and is
+refused if its key was withdrawn."""
+RENDERING: Final = 1
+"""Counts changes to how tiles, patches and maps are drawn: part of every ETag."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedScan:
+    """What is to be known of a scan to show its slide.
+
+    Attributes:
+        slide: where its file lies; it may be gone.
+        result_dir: where the results of its last attempt lie; None before there are any.
+        model: name of the weights that named its cells; None: the default.
+        patch_um: width of their patches, µm.
+    """
+
+    slide: SlideReference
+    result_dir: FilePath | None = None
+    model: str | None = None
+    patch_um: float = 29.0
+
+
+@dataclass(frozen=True, slots=True)
+class CellPlace:
+    """Centre of a cell, level-0 frame, px."""
+
+    x_px: float
+    y_px: float
+
+
+class FindScan(Protocol):
+    """Looks a scan up; blocks, and is called from a thread."""
+
+    def __call__(self, request: Request, scan_id: str) -> ViewedScan:
+        """Raises what the app answers with 404 (no such scan) or 410 (purged)."""
+
+
+class FindCell(Protocol):
+    """Looks a scan's cell up; blocks, and is called from a thread."""
+
+    def __call__(self, request: Request, scan_id: str, cell_id: int) -> CellPlace:
+        """Raises what the app answers with 404 (no such cell) or 409 (no results yet)."""
+
+
+class DescribeProblems(Protocol):
+    """OpenAPI's description of problem documents, by status: `service.problems.responses`."""
+
+    def __call__(self, *statuses: int) -> dict[int | str, dict[str, Any]]:
+        """Those of these statuses and of all that any route can answer with."""
+
+
+ScanName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The scan's id.")]
+CellNumber = Annotated[
+    int, Path(ge=1, le=MAX_CELLS, description="The cell's number in its scan, from 1.")
+]
+Level = Annotated[
+    int, Path(ge=0, le=MAX_LEVEL, description="0 is a single px, the last full resolution.")
+]
+Column = Annotated[int, Path(ge=0, lt=1 << 31, description="Of the tile, from the left, from 0.")]
+Row = Annotated[int, Path(ge=0, lt=1 << 31, description="Of the tile, from the top, from 0.")]
+IfNoneMatch = Annotated[str | None, Header(description="ETags the client has.")]
+
+
+def make_router(
+    find_scan: FindScan,
+    find_cell: FindCell,
+    viewer: ViewerClient,
+    describe_problems: DescribeProblems,
+) -> APIRouter:
+    """The routes, over the store and a viewer; who may ask is for the app to say, as dependencies
+    of the router.
+
+    They raise what `find_scan` and `find_cell` raise, `ViewerError` and nothing else.
+    """
+    router = APIRouter(tags=["viewing"])
+
+    def binary(media_type: str, what: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+        etag = {"ETag": {"description": "Of these pixels.", "schema": {"type": "string"}}}
+        content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+        return {
+            200: {"description": what, "content": content, "headers": etag},
+            304: {"description": "The client has it.", "headers": etag},
+            **describe_problems(400, 404, 410, 422, 503, *statuses),
+        }
+
+    @router.get(
+        "/v1/scans/{scan_id}/slide.dzi",
+        summary="Deep Zoom descriptor",
+        response_class=Response,
+        responses=binary("application/xml", "Size and tiles of the slide, XML."),
+    )
+    async def get_descriptor(
+        request: Request, scan_id: ScanName, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        """Size of the slide and of its tiles, for OpenSeadragon and others."""
+        scan = await run_in_threadpool(find_scan, request, scan_id)
+        headers = _headers(scan, "dzi")
+        if _has(if_none_match, headers):
+            return Response(status_code=304, headers=headers)
+        xml = await viewer.fetch_dzi(scan.slide)
+        return Response(xml, media_type="application/xml", headers=headers)
+
+    @router.get(
+        "/v1/scans/{scan_id}/slide_files/{level}/{column}_{row}.jpeg",
+        summary="Deep Zoom tile",
+        response_class=Response,
+        responses=binary("image/jpeg", "The tile; what cannot be decoded is grey."),
+    )
+    async def get_tile(
+        request: Request,
+        scan_id: ScanName,
+        level: Level,
+        column: Column,
+        row: Row,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        """A tile of the slide, in its own colours. Label and macro images are not part of it."""
+        scan = await run_in_threadpool(find_scan, request, scan_id)
+        headers = _headers(scan, "tile", level, column, row)
+        if _has(if_none_match, headers):
+            return Response(status_code=304, headers=headers)
+        jpeg = await viewer.fetch_tile(scan.slide, level, column, row)
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    @router.get(
+        "/v1/scans/{scan_id}/cells/{cell_id}/patch.jpg",
+        summary="Picture of a cell",
+        response_class=Response,
+        responses=binary("image/jpeg", "The cell as the classifier saw it.", 409),
+    )
+    async def get_patch(
+        request: Request, scan_id: ScanName, cell_id: CellNumber, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        """The square around a cell that was classified: as kept with the results, or else cut
+        from the slide again."""
+        scan = await run_in_threadpool(find_scan, request, scan_id)
+        place = await run_in_threadpool(find_cell, request, scan_id, cell_id)
+        headers = _headers(scan, "patch", place.x_px, place.y_px, scan.patch_um)
+        if _has(if_none_match, headers):
+            return Response(status_code=304, headers=headers)
+        jpeg = await run_in_threadpool(_read_kept, scan.result_dir, cell_id)
+        if jpeg is None:
+            jpeg = await viewer.fetch_patch(
+                scan.slide, place.x_px, place.y_px, patch_um=scan.patch_um
+            )
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    @router.get(
+        "/v1/scans/{scan_id}/cells/{cell_id}/saliency.png",
+        summary="What the classifier looked at",
+        response_class=Response,
+        responses=binary("image/png", "The cell in grey, its saliency in colour.", 409),
+    )
+    async def get_saliency(
+        request: Request,
+        scan_id: ScanName,
+        cell_id: CellNumber,
+        target: Annotated[
+            CellClass | None,
+            Query(description="Class to explain; unset: the one the model names."),
+        ] = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        """Pixels to which the classifier's loss is sensitive. Brightness compares within one
+        picture only; it does not say why a cell got its name."""
+        scan = await run_in_threadpool(find_scan, request, scan_id)
+        place = await run_in_threadpool(find_cell, request, scan_id, cell_id)
+        headers = _headers(
+            scan, "saliency", place.x_px, place.y_px, scan.patch_um, scan.model, target
+        )
+        if _has(if_none_match, headers):
+            return Response(status_code=304, headers=headers)
+        png = await viewer.fetch_saliency(
+            scan.slide,
+            place.x_px,
+            place.y_px,
+            patch_um=scan.patch_um,
+            model=scan.model,
+            target=target,
+        )
+        return Response(png, media_type="image/png", headers=headers)
+
+    return router
+
+
+def _read_kept(result_dir: FilePath | None, cell_id: int) -> bytes | None:
+    """The patch kept with the results; None if there is none to be had."""
+    if result_dir is None:
+        return None
+    try:
+        return read_patch(result_dir, cell_id)
+    except PatchMissing:
+        return None
+
+
+def _headers(scan: ViewedScan, *what: object) -> Mapping[str, str]:
+    """ETag of what is asked for, and who may keep it."""
+    slide = scan.slide
+    identity = (RENDERING, slide.sha256, slide.um_per_px, *what)
+    etag = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
+    return {"ETag": f'"{etag}"', "Cache-Control": CACHE_CONTROL}
+
+
+def _has(if_none_match: str | None, headers: Mapping[str, str]) -> bool:
+    """Whether a client's ETags name what it asks for (RFC 9110, 13.1.2: weak comparison)."""
+    if if_none_match is None:
+        return False
+    known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in known or headers["ETag"] in known
