@@ -18,7 +18,9 @@ from service.intake.intake import Intake
 from service.intake.tus import PREFIX as UPLOADS
 from service.intake.tus import make_router as make_upload_router
 from service.routes import batches, cells, events, health, posting, reports, scans
+from service.routes.pixels import make_pixel_router
 from service.settings import ServiceSettings
+from service.viewer_client import ViewerClient
 
 DESCRIPTION: Final = """\
 Post a scan of a peripheral blood smear; get the leukocyte differential and the blast count.
@@ -37,10 +39,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.state.installation = installation
         app.state.key_cache = KeyCache(installation.keys)
         yield
+        await viewer.close()
         intake.close()
         installation.close()
 
-    intake = Intake.of(settings)
+    intake, viewer = Intake.of(settings), ViewerClient.of(settings)
     app = FastAPI(
         title="smearscan",
         version=version("smearscan"),
@@ -58,6 +61,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     problems.install(app)
     for part in (health, posting, events, reports, cells, scans, batches):
         app.include_router(part.router)
+    app.include_router(make_pixel_router(viewer))
     app.include_router(make_upload_router(intake, uploader))
     _describe_problems(app)
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, takes_uploads=takes_uploads)

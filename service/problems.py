@@ -1,6 +1,7 @@
 """From exceptions to answers: the one table, installed once.
 
 ApiProblem                    any refusal a route words by itself
+ViewerError                   why there are no pixels
 IntakeError                   why a slide was not taken in; says its own status and code
 everything in `PROBLEMS`      typed errors of the parts below, each with its status and code
 RequestValidationError        422, or 400 where the body is no JSON
@@ -24,6 +25,16 @@ from service.results import CellMissing, ResultsGone, ResultsNotReady
 from service.store.batches import BatchMissing, BatchOver
 from service.store.models import UnknownModel
 from service.store.scans import IdempotencyMismatch, ScanMissing, ScanNotOver
+from service.viewer_client import (
+    ModelUnavailable,
+    PixelsUnreadable,
+    SlideGone,
+    TileNotFound,
+    TileUnavailable,
+    ViewerError,
+    ViewerUnavailable,
+    ViewingRefused,
+)
 from service.webhooks.policy import CallbackRefused
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -86,6 +97,17 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, ProblemCode, str | None]]] = {
 }
 """Typed error → status, code, and words; None: the error's own."""
 
+VIEWER_PROBLEMS: Final[dict[type[ViewerError], tuple[int, ProblemCode]]] = {
+    ViewerUnavailable: (503, ProblemCode.VIEWER_UNAVAILABLE),
+    TileUnavailable: (503, ProblemCode.VIEWER_UNAVAILABLE),
+    ModelUnavailable: (503, ProblemCode.VIEWER_UNAVAILABLE),
+    TileNotFound: (404, ProblemCode.NOT_FOUND),
+    SlideGone: (410, ProblemCode.GONE),
+    PixelsUnreadable: (422, ProblemCode.PIXELS_UNREADABLE),
+    ViewingRefused: (400, ProblemCode.INVALID_REQUEST),
+}
+"""Why there are no pixels → status and code; the words are the error's own."""
+
 _BY_STATUS: Final = {
     400: ProblemCode.INVALID_REQUEST,
     401: ProblemCode.UNAUTHENTICATED,
@@ -136,6 +158,12 @@ def install(app: FastAPI) -> None:
         code = ProblemCode(err.code)
         return answer(request, err.status, code, err.message, headers=err.headers)
 
+    async def on_viewer(request: Request, err: Exception) -> Response:
+        assert isinstance(err, ViewerError)
+        status, code = VIEWER_PROBLEMS[type(err)]
+        wait = {} if err.retry_after_s is None else {"Retry-After": str(err.retry_after_s)}
+        return answer(request, status, code, str(err), headers=wait)
+
     async def on_listed(request: Request, err: Exception) -> Response:
         status, code, detail = next(
             PROBLEMS[kind] for kind in type(err).__mro__ if kind in PROBLEMS
@@ -170,6 +198,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(ApiProblem, on_api_problem)
     app.add_exception_handler(IntakeError, on_intake)
+    app.add_exception_handler(ViewerError, on_viewer)
     for kind in PROBLEMS:
         app.add_exception_handler(kind, on_listed)
     app.add_exception_handler(HTTPException, on_http)

@@ -11,7 +11,11 @@ from sqlalchemy import Row, exists, func, select, update
 
 from service.contract.scan import ScanState
 from service.installation import Installation
+from service.intake.limits import IntakeLimits
+from service.intake.partial import remove_stale_partials
+from service.intake.resumable import ResumableUploads
 from service.intake.storage import remove_slide
+from service.slides import is_stored
 from service.store.audit import Action
 from service.store.columns import now
 from service.store.engine import writing
@@ -19,7 +23,7 @@ from service.store.scans import OPEN, ScanNotOver
 from service.store.tables import ScanRow, SlideRow
 
 ORPHAN_AGE_S: Final = 86_400
-"""A file without a row is left alone for a day: its row may be about to be written."""
+"""Results without a row are left alone for a day: their row may be about to be written."""
 SLICE: Final = 1000
 """Rows looked at in a round."""
 
@@ -40,7 +44,7 @@ def purge_scan(installation: Installation, scan_id: str, *, actor: str, action: 
         raise ScanNotOver(scan_id)
     shutil.rmtree(installation.layout.results / scan_id, ignore_errors=True)
     installation.scans.purge(scan_id)
-    if row.slide_uri is None:
+    if is_stored(row):
         _remove_unwanted_slide(installation, row.slide_sha256)
     installation.audit.note(
         actor, action, scan_id=scan_id, detail={"slide_sha256": row.slide_sha256}
@@ -87,8 +91,16 @@ class Retention:
         return sum(_remove_slide(self._installation, sha256) for sha256 in due)
 
     def sweep_orphans(self) -> int:
-        """Remove files that no row knows, a day after they were last touched; how many."""
-        layout, removed = self._installation.layout, 0
+        """Remove files that no row knows, a day after they were last touched; how many.
+
+        A slide is left alone as long as a resumable upload is: it may have arrived, and not have
+        been named in a scan yet.
+        """
+        layout, settings = self._installation.layout, self._installation.settings
+        limits = IntakeLimits.of(settings)
+        remove_stale_partials(layout, ORPHAN_AGE_S)
+        ResumableUploads(layout, limits).remove_expired()
+        removed = 0
         for directory in _old(layout.results):
             row = self._installation.scans.find_row(directory.name)
             kept = set() if row is None else _attempts_kept(row)
@@ -101,7 +113,9 @@ class Retention:
         for shelf in layout.slides.iterdir() if layout.slides.is_dir() else ():
             for path in _old(shelf):
                 if not self._knows_slide(path.name):
-                    removed += remove_slide(layout, path.name, untouched_s=ORPHAN_AGE_S)
+                    removed += remove_slide(
+                        layout, path.name, untouched_s=ORPHAN_AGE_S + limits.expires_s
+                    )
         if removed:
             _log.info("orphans removed", files=removed)
         return removed

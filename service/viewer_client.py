@@ -127,7 +127,7 @@ class ViewerClient:
         """The viewer of the settings: `viewer_url`, or this machine's."""
         if settings.viewer_url is not None:
             return cls(settings.viewer_url)
-        path = DataRoot(settings.data.resolve()).viewer_socket
+        path = DataRoot.of(settings).viewer_socket
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
         return cls("http://viewer", httpx.AsyncHTTPTransport(uds=str(path), limits=limits))
 

@@ -9,6 +9,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +21,22 @@ from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
 from service.installation import Installation
+from service.intake.errors import (
+    CapacityError,
+    IntakeError,
+    SlideTooLarge,
+    StorageFull,
+    UnsupportedUpload,
+)
+from service.intake.limits import IntakeLimits
+from service.intake.objects import fetch_to
+from service.intake.references import open_check
 from service.settings import ServiceSettings
+from service.slides import is_object, is_stored, locate_slide
 from service.store.models import DEFAULT
 from worker.model.client import RemotePredictor
 from worker.pipeline import scan_slide
-from worker.results import write_results
+from worker.results import open_patch_store, write_results
 
 RQ_WORKER: Final = "RQ_WORKER_ID"
 """How RQ tells the process it forked which worker's it is."""
@@ -92,42 +104,64 @@ def _analyse(installation: Installation, row: Row[Any]) -> None:
     settings, lifecycle = installation.settings, installation.lifecycle
     progress = _Progress(lambda *where: lifecycle.advance(row.id, row.attempt, *where))
     parameters = ScanParameters.model_validate(row.parameters)
+    path, sha256 = fetch_slide(installation, row)
+    target = installation.layout.result_of(row.id, row.attempt)
     predictor = RemotePredictor(
         installation.layout.model_socket,
         None if parameters.model in {None, DEFAULT} else parameters.model,
         check=progress.check,
     )
-    with predictor:
+    keep = open_patch_store(target) if settings.keep_patches else nullcontext()
+    with predictor, keep as patch_store:
         results = scan_slide(
-            locate_slide(installation, row),
+            path,
             predictor,
             scan_id=row.id,
             parameters=parameters,
             settings=AnalysisSettings(max_tiles_failed_share=settings.max_tiles_failed_share),
             on_progress=progress.note,
+            patch_store=patch_store,
         )
-    progress.check()
-    if row.slide_uri is None and results.report.slide.sha256 != row.slide_sha256:
-        raise AnalysisError(
-            FailureCode.SLIDE_UNREADABLE,
-            "the stored slide is not the one that was uploaded, its SHA-256 has changed: check the"
-            " disk, and send the slide again",
-        )
-    write_results(installation.layout.result_of(row.id, row.attempt), results)
+        progress.check()
+        if sha256 is not None and results.report.slide.sha256 != sha256:
+            raise AnalysisError(
+                FailureCode.SLIDE_UNREADABLE,
+                "the stored slide is not the one that was taken in, its SHA-256 has changed: check"
+                " the disk, and send the slide again",
+            )
+        write_results(target, results)
     if not lifecycle.succeed(row.id, row.attempt, results.report):
         raise Superseded
     _log.info("scan succeeded", cells=results.report.n_cells)
 
 
-def locate_slide(installation: Installation, row: Row[Any]) -> Path:
-    """The file of a scan's slide.
+def fetch_slide(installation: Installation, row: Row[Any]) -> tuple[Path, str | None]:
+    """A file to read, and the SHA-256 it must have; None for one that stays where it is.
 
     Raises:
-        SlideError: it is not there any more.
+        AnalysisError: it may not be read, is not there any more, or cannot be fetched.
     """
-    if row.slide_sha256 is not None and row.slide_uri is None:
-        return installation.layout.slide_of(row.slide_sha256)
-    return Path(row.slide_uri)
+    settings = installation.settings
+    try:
+        if is_object(row):
+            limits = IntakeLimits.of(settings)
+            stored = fetch_to(row.slide_uri, settings.s3_prefixes, installation.layout, limits)
+            installation.lifecycle.note_slide(row.id, row.attempt, stored.sha256)
+            return stored.path, stored.sha256
+        path = locate_slide(installation.layout, row)
+        if is_stored(row):
+            return path, row.slide_sha256
+        return open_check(path, settings.slide_roots), None
+    except CapacityError as err:
+        full = isinstance(err, StorageFull)
+        code = FailureCode.STORAGE_FULL if full else FailureCode.WORKER_LOST
+        raise AnalysisError(code, err.message) from err
+    except SlideTooLarge as err:
+        raise AnalysisError(FailureCode.SLIDE_TOO_LARGE, err.message) from err
+    except UnsupportedUpload as err:
+        raise AnalysisError(FailureCode.UNSUPPORTED_FORMAT, err.message) from err
+    except IntakeError as err:
+        raise AnalysisError(FailureCode.SLIDE_UNREADABLE, err.message) from err
 
 
 def _end_failed(installation: Installation, row: Row[Any], failure: Failure) -> None:

@@ -46,6 +46,7 @@ class ProblemCode(StrEnum):
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
     STORAGE_FULL = "storage_full"
+    PIXELS_UNREADABLE = "pixels_unreadable"
     VIEWER_UNAVAILABLE = "viewer_unavailable"
     STORE_UNAVAILABLE = "store_unavailable"
     INTERNAL = "internal"
