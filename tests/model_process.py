@@ -11,7 +11,8 @@ from service.layout import DataRoot
 from worker.model.client import ping
 
 ROOT = Path(__file__).parents[1]
-START_S = 120
+START_S = 300
+"""Loading torch took two minutes where twelve processes shared two CPUs."""
 
 
 class ModelProcess:
