@@ -38,7 +38,8 @@ def serve() -> Iterator[tuple[Path, int]]:
     with tempfile.TemporaryDirectory() as folder:
         address = DataRoot(Path(folder).resolve()).model_socket
         environment = os.environ | {"SMEARSCAN_DATA": folder}
-        process = subprocess.Popen([sys.executable, "-m", "worker", "model"], env=environment)
+        command = [sys.executable, "-m", "worker.model.process"]
+        process = subprocess.Popen(command, env=environment)
         try:
             while not ping(address):
                 assert process.poll() is None

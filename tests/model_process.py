@@ -1,4 +1,4 @@
-"""A real model process for tests: `python -m worker model` on a data directory of its own."""
+"""A real model process for tests, with a data directory of its own and known to nobody."""
 
 import os
 import signal
@@ -11,7 +11,8 @@ from service.layout import DataRoot
 from worker.model.client import ping
 
 ROOT = Path(__file__).parents[1]
-START_S = 120
+START_S = 300
+"""Loading torch took two minutes where twelve processes shared two CPUs."""
 
 
 class ModelProcess:
@@ -42,7 +43,7 @@ class ModelProcess:
 
     def start(self) -> None:
         """Start it, again if need be, and do not wait."""
-        command = [sys.executable, "-m", "worker", "model"]
+        command = [sys.executable, "-m", "worker.model.process"]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=self._environment, stderr=subprocess.PIPE, text=True
         )

@@ -1,4 +1,8 @@
-"""`python -m worker model`: the model process as the supervisor starts it."""
+"""The model process: load what the settings name, serve it until a signal.
+
+`python -m worker model` runs it and makes it known to the installation; `python -m
+worker.model.process` runs it alone, with neither database nor queue.
+"""
 
 import signal
 import sys
@@ -40,3 +44,7 @@ def main(on_ready: OnReady = lambda detector, classifier: None) -> int:
         print(f"{FailureCode.MODEL_UNAVAILABLE}: {reason}", file=sys.stderr)
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
