@@ -14,6 +14,9 @@ import click
 
 COMMANDS: Final = {
     "scan": "worker.cli:scan",
+    "submit": "service.client.commands:submit",
+    "rescan": "service.client.commands:rescan",
+    "batches": "service.client.commands:batches",
     "serve": "service.commands:serve",
     "api": "service.commands:api",
     "worker": "service.commands:worker",

@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from service.batches.manifest import ManifestInvalid
 from service.batches.places import SourceRefused
 from service.contract.problem import Problem, ProblemCode
 from service.intake.errors import IntakeError
@@ -87,6 +88,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, ProblemCode, str | None]]] = {
     BatchMissing: (404, ProblemCode.NOT_FOUND, "There is no batch of that name."),
     BatchOver: (409, ProblemCode.CONFLICT, None),
     SourceRefused: (422, ProblemCode.SLIDE_URI_FORBIDDEN, None),
+    ManifestInvalid: (422, ProblemCode.INVALID_REQUEST, None),
     UnknownModel: (422, ProblemCode.UNKNOWN_MODEL, None),
     CallbackRefused: (422, ProblemCode.CALLBACK_REFUSED, None),
     OperationalError: (

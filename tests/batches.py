@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.taxonomy import CellClass
 from service.batches import BatchFeeder
 from service.batches.asking import ask
 from service.contract.batch import Batch, BatchRequest, ItemState
@@ -14,6 +15,7 @@ from service.settings import ServiceSettings
 from service.store.models import ServedModel
 from service.store.scans import ScanFilter
 from tests.analyses import cells_with, report_of
+from worker.results import Results, write_results
 
 MODEL = "2" * 64
 """SHA-256 of the model that is served."""
@@ -56,22 +58,39 @@ def begin(installation: Installation, root: Path, **asked) -> Batch:
     return ask(installation, request, submitted_by="lis")[0]
 
 
-def work_off(installation: Installation, *, fail: Iterable[str] = (), limit: int = 1000) -> int:
-    """What workers do with the scans that wait: succeed, or fail those whose URI ends so."""
-    report = report_of(cells_with({}))[0]
-    report = report.model_copy(
-        update={
-            "model": report.model.model_copy(update={"sha256": installation.models.sha256_of(None)})
-        }
-    )
+def work_off(
+    installation: Installation,
+    *,
+    fail: Iterable[str] = (),
+    limit: int = 1000,
+    written: bool = False,
+) -> int:
+    """What workers do with the scans that wait: succeed, or fail those whose URI ends so.
+
+    Args:
+        installation: whose scans.
+        fail: ends of URIs.
+        limit: of scans, the newest.
+        written: put results in place, too.
+    """
+    report, cells = report_of(cells_with({CellClass.NGS: 3}))
+    model = report.model.model_copy(update={"sha256": installation.models.sha256_of(None)})
+    report = report.model_copy(update={"model": model})
     waiting = installation.scans.list(ScanFilter(state=ScanState.QUEUED), limit=limit)
     for scan in reversed(waiting):
         row = installation.scans.row(scan.scan_id)
-        assert installation.lifecycle.claim(row.id, row.attempt, "worker") is not None
-        if row.slide_uri.endswith(tuple(fail)):
+        if installation.lifecycle.claim(row.id, row.attempt, "worker") is None:
+            continue
+        if row.slide_uri is not None and row.slide_uri.endswith(tuple(fail)):
             installation.lifecycle.fail(row.id, row.attempt, IT_IS_TEXT)
-        else:
-            installation.lifecycle.succeed(row.id, row.attempt, report)
+            continue
+        report = report.model_copy(update={"scan_id": row.id})
+        if written:
+            results = Results(
+                report=report, cells=cells, galleries=(), patches={}, overview_jpeg=None
+            )
+            write_results(installation.layout.result_of(row.id, row.attempt), results)
+        installation.lifecycle.succeed(row.id, row.attempt, report)
     return len(waiting)
 
 

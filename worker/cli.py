@@ -73,10 +73,10 @@ def scan(
     """
     from models.catalogue import DEFAULT_WEIGHTS
     from service.contract.settings import AnalysisSettings
+    from service.terminal import print_summary, show_progress
     from worker.inference import LocalPredictor
     from worker.pipeline import scan_slide
     from worker.results import TargetOccupied, check_target, open_patch_store, write_results
-    from worker.terminal import print_summary, show_progress
 
     parameters = ScanParameters(
         um_per_px=um_per_px,
@@ -104,7 +104,7 @@ def scan(
     if as_json:
         click.echo(results.report.model_dump_json(indent=2))
     else:
-        print_summary(results.report, out)
+        print_summary(results.report, str(out / "report.html"))
 
 
 @click.command("demo-slide")
@@ -126,8 +126,8 @@ def demo_slide(
 
     It is a drawing, not blood: for demonstrations, tests and benchmarks.
     """
+    from service.terminal import track
     from worker.demo import write_demo_slide
-    from worker.terminal import track
 
     with _typed_failures(), track("rendering") as on_progress:
         try:

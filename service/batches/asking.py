@@ -23,7 +23,8 @@ def ask(
     else is listed by the reconciler.
 
     Raises:
-        SourceRefused: a source lies outside the slide roots, is not there, or is no manifest.
+        SourceRefused: a source lies outside the slide roots, or is not there.
+        ManifestInvalid: the text that was sent is no manifest.
         UnknownModel: the named classifier is not served here.
     """
     settings = installation.settings
@@ -64,7 +65,7 @@ def _naming(source: str) -> Iterator[None]:
     try:
         yield
     except (SourceRefused, ManifestInvalid) as err:
-        raise SourceRefused(f"{source}: {err}.") from err
+        raise type(err)(f"{source}: {err}.") from err
 
 
 def _read_items(manifest: str | None) -> tuple[NewItem, ...]:

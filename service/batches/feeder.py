@@ -16,9 +16,11 @@ from sqlalchemy import Row
 from service.batches.ending import stop
 from service.batches.listing import Listing
 from service.batches.places import SlidePlaces
+from service.batches.slides import find_slide
 from service.contract.batch import BatchSources, BatchState
 from service.contract.scan import ScanParameters
 from service.installation import Installation
+from service.intake.errors import ObjectStoreUnavailable
 from service.store.models import UnknownModel
 
 LIST_S: Final = 1.0
@@ -113,7 +115,12 @@ class BatchFeeder:
         pending = items.pending(batch.id, limit)
         if not pending:
             return None
-        slides = [(item, self._places.find_slide(item.slide_uri)) for item in pending]
+        settings = self._installation.settings
+        try:
+            slides = [(item, find_slide(item.slide_uri, settings)) for item in pending]
+        except ObjectStoreUnavailable as err:
+            _log.warning("batch waits for the object store", batch_id=batch.id, reason=str(err))
+            return None
         submitted = items.submit(batch.id, slides, model_sha256=model_sha256)
         return None if submitted is None else submitted.new_scans
 

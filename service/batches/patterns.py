@@ -6,16 +6,12 @@ from fnmatch import translate
 from functools import cached_property
 from typing import Final, Self
 
-WILD: Final = frozenset("*?[")
+from service.contract.batch import has_wildcards
+
 DEEP: Final = "**"
 
 Parts = tuple[str, ...]
 """Names of a path below a directory."""
-
-
-def has_wildcards(text: str) -> bool:
-    """Whether a path is a pattern."""
-    return any(character in WILD for character in text)
 
 
 @dataclass(frozen=True)

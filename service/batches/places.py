@@ -1,7 +1,6 @@
 """What of the file system a batch may name: what lies under the installation's slide roots."""
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,12 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.settings import ServiceSettings
-from service.store.scans import SlideSource
 
 
 class SourceRefused(Exception):
-    """A batch's source, or one of its slides, is not where slides may be; the message holds no
-    path."""
+    """A batch's source is not where slides may be; the message holds no path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +73,6 @@ class SlidePlaces:
         if not path.is_file():
             raise SourceRefused("there is no such file: check it")
         return path
-
-    def find_slide(self, uri: str) -> SlideSource | Failure:
-        """The file of a slide, as it is now, or why there is none."""
-        try:
-            path = self.locate(uri)
-            state = path.stat()
-        except SourceRefused as err:
-            return unreadable(f"the slide is not used: {err}")
-        except OSError as err:
-            return unreadable(f"the slide cannot be read ({err.strerror}): check path and access")
-        if not stat.S_ISREG(state.st_mode):
-            return unreadable("the slide is not a regular file: name its main file")
-        if state.st_size == 0:
-            return unreadable("the file is empty: copy the slide again")
-        return SlideSource(size_bytes=state.st_size, uri=str(path), version=str(state.st_mtime_ns))
 
 
 def unreadable(message: str) -> Failure:

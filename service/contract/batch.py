@@ -19,6 +19,11 @@ Place = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x
 SOURCES: Final = ("roots", "globs", "manifest", "manifest_uri")
 
 
+def has_wildcards(text: str) -> bool:
+    """Whether a path is a pattern of paths."""
+    return any(character in text for character in "*?[")
+
+
 class BatchRequest(Record):
     """A request to scan many slides that the service can reach by itself."""
 

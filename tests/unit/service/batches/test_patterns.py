@@ -1,6 +1,7 @@
 import pytest
 
-from service.batches.patterns import Pattern, has_wildcards
+from service.batches.patterns import Pattern
+from service.contract.batch import has_wildcards
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,8 @@
-import os
 from pathlib import Path
 
 import pytest
 
 from service.batches.places import SlidePlaces, SourceRefused
-from service.contract.failure import Failure
-from service.store.scans import SlideSource
 from tests.batches import write_slides
 
 
@@ -19,12 +16,8 @@ def archive(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "form", ["{}/a b.svs", "file://{}/a%20b.svs", "file://localhost{}/a b.svs"]
 )
-def test_a_slide_is_found_by_path_or_file_uri(archive, form):
-    found = SlidePlaces((archive,)).find_slide(form.format(archive))
-    state = (archive / "a b.svs").stat()
-    assert found == SlideSource(
-        state.st_size, uri=str(archive / "a b.svs"), version=str(state.st_mtime_ns)
-    )
+def test_a_file_is_found_by_path_or_file_uri(archive, form):
+    assert SlidePlaces((archive,)).locate_file(form.format(archive)) == archive / "a b.svs"
 
 
 @pytest.mark.parametrize(
@@ -41,10 +34,3 @@ def test_nothing_else_is_looked_at(archive, form):
 def test_without_slide_roots_nothing_is_allowed(archive):
     with pytest.raises(SourceRefused, match="SMEARSCAN_SLIDE_ROOTS"):
         SlidePlaces(()).locate(str(archive))
-
-
-def test_a_pipe_is_not_opened(archive):
-    os.mkfifo(archive / "pipe.svs")
-    found = SlidePlaces((archive,)).find_slide(str(archive / "pipe.svs"))
-    assert isinstance(found, Failure)
-    assert "regular file" in found.message

@@ -17,7 +17,7 @@ def test_each_slide_has_a_line_with_its_numbers_or_its_failure(installation, fee
     batch = run_to_end(installation, feeder, begin(installation, archive), fail=["bad.svs"])
     good, bad = summary_of(installation, batch)
     assert tuple(good) == COLUMNS
-    assert (good["state"], good["n_leukocytes"], good["failure_code"]) == ("succeeded", "0", "")
+    assert (good["state"], good["n_leukocytes"], good["failure_code"]) == ("succeeded", "3", "")
     assert good["scan_id"] == items_of(installation, batch)[0].scan_id
     assert (bad["state"], bad["failure_message"]) == ("failed", "the file is text")
     assert bad["n_leukocytes"] == ""

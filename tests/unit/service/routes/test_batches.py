@@ -99,7 +99,6 @@ def test_requests_are_as_described_or_refused(front, request_, status):
         ({"roots": ["{}", "{}/../x"]}, "roots.1"),
         ({"globs": ["/**/*.svs"]}, "globs.0"),
         ({"manifest_uri": "{}"}, "manifest_uri"),
-        ({"manifest": "path\n/a\n"}, "manifest"),
     ],
 )
 def test_sources_that_cannot_be_used_are_refused_by_name(front, request_, names):
@@ -110,9 +109,15 @@ def test_sources_that_cannot_be_used_are_refused_by_name(front, request_, names)
         for key, value in request_.items()
     }
     answer = post(front, **filled)
-    assert (answer.status_code, answer.json()["code"]) == (422, "reference_refused")
+    assert (answer.status_code, answer.json()["code"]) == (422, "slide_uri_forbidden")
     assert answer.json()["detail"].startswith(names)
     assert str(front.archive) not in answer.text
+
+
+def test_a_manifest_with_another_header_is_refused(front):
+    answer = post(front, manifest="path\n/a\n")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["detail"].startswith("manifest: the header")
 
 
 def test_an_unknown_model_is_refused_before_anything_is_promised(front):

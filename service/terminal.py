@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +23,9 @@ from models.taxonomy import NAMES
 from service.contract.quality import Severity
 from service.contract.report import GroupCount, Interval, Report
 from service.contract.scan import Stage
-from worker.stages import OnProgress
+
+OnProgress = Callable[[Stage, int, int], None]
+"""Told (stage, units done, units in all)."""
 
 UNITS: Final = {
     Stage.MONOLAYER: "tiles",
@@ -83,8 +85,14 @@ def track(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], No
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
-def print_summary(report: Report, out: Path, *, console: Console | None = None) -> None:
-    """The numbers a reader looks for first, with their intervals and warnings."""
+def print_summary(report: Report, full: str, *, console: Console | None = None) -> None:
+    """The numbers a reader looks for first, with their intervals and warnings.
+
+    Args:
+        report: of a scan.
+        full: where the whole of it is, a path or a URL.
+        console: to print on; None: stdout.
+    """
     console = console or Console()
     console.print(f"[bold]{report.n_leukocytes} leukocytes[/] on {report.region.area_mm2:.2f} mm²")
     for group in (report.blast, report.atypical):
@@ -110,7 +118,7 @@ def print_summary(report: Report, out: Path, *, console: Console | None = None) 
     for flag in report.quality.flags:
         style = "yellow" if flag.severity is Severity.WARNING else "dim"
         console.print(f"[{style}]{flag.severity}:[/] {flag.message}", highlight=False)
-    console.print(f"{report.statement} Full report: {out / 'report.html'}", highlight=False)
+    console.print(f"{report.statement} Full report: {escape(full)}", highlight=False)
 
 
 def _describe_group(group: GroupCount) -> str:

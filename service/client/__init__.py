@@ -1,0 +1,1 @@
+"""A client of a running service, and the commands that use it."""
