@@ -17,6 +17,7 @@ from rq import Worker
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanState
@@ -66,18 +67,18 @@ class ScanWorker(Worker):
         super().main_work_horse(job, queue)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Each second: SQL learns that the scan lives, and whether it should is asked there."""
-        scan_id, attempt = parse_job_id(job.id)
-        if not self._installation.lifecycle.touch(scan_id, attempt):
-            row = self._installation.scans.find_row(scan_id)
-            if row is None or row.state == ScanState.CANCELLED or row.attempt != attempt:
+        """Each second: SQL learns that the scan lives, and whether it should is asked there.
+
+        A database or queue server that does not answer for a while costs no work.
+        """
+        try:
+            if not self._is_wanted(*parse_job_id(job.id)):
                 _log.info("killing the slide process: its attempt no longer counts", job=job.id)
                 self.kill_horse()
-        self._kill_if_hung(job)
-        try:
+            self._kill_if_hung(job)
             super().maintain_heartbeats(job, execution)
-        except RedisError as err:
-            _log.warning("Redis does not answer; the scan goes on", error=str(err))
+        except (RedisError, SQLAlchemyError) as err:
+            _log.warning("a server does not answer; the scan goes on", error=type(err).__name__)
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Write to SQL how the slide process died. A no-op if it had ended its attempt."""
@@ -100,6 +101,13 @@ class ScanWorker(Worker):
         finally:
             if self.horse_pid:
                 self.kill_horse()
+
+    def _is_wanted(self, scan_id: str, attempt: int) -> bool:
+        """Note a sign of life. A process that has just ended its attempt is left to end by itself."""
+        if self._installation.lifecycle.touch(scan_id, attempt):
+            return True
+        row = self._installation.scans.find_row(scan_id)
+        return row is not None and row.attempt == attempt and row.state != ScanState.CANCELLED
 
     def _kill_if_hung(self, job: Job) -> None:
         if job.started_at is None or not job.timeout:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from rq.timeouts import JobTimeoutException
 from sqlalchemy import Row
+from sqlalchemy.exc import OperationalError
 
 from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanParameters, Stage
@@ -209,5 +210,10 @@ class _Progress:
             Superseded: the attempt no longer counts.
         """
         self._stored_at = time.monotonic()
-        if not self._advance(*self._where):
+        try:
+            counts = self._advance(*self._where)
+        except OperationalError as err:  # it may answer again; the end of the scan needs it
+            _log.warning("the database does not answer; the scan goes on", error=str(err.orig))
+            return
+        if not counts:
             raise Superseded
