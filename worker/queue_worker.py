@@ -103,7 +103,7 @@ class ScanWorker(Worker):
                 self.kill_horse()
 
     def _is_wanted(self, scan_id: str, attempt: int) -> bool:
-        """Note a sign of life. A process that has just ended its attempt is left to end by itself."""
+        """Note a sign of life. A process that has just ended its attempt may end by itself."""
         if self._installation.lifecycle.touch(scan_id, attempt):
             return True
         row = self._installation.scans.find_row(scan_id)
