@@ -84,18 +84,22 @@ class Engine:
 
     def _run(self) -> None:
         while (batch := self.schedule.take()) is not None:
-            started = self.busy_since = time.monotonic()
-            try:
-                self._process(batch)
-            except Exception as err:
-                self.failure = err
-                self._fail(batch, Closed())
-                self.schedule.close()
-                raise
-            self.busy_since = None
-            rows = sum(part.stop - part.start for _, part in batch.parts)
-            seconds = time.monotonic() - started
-            self._on_batch(BatchRecord(batch.key.operation, rows, len(batch.parts), seconds))
+            self._handle(batch)
+            del batch  # or the last client's memory stays mapped until the next batch
+
+    def _handle(self, batch: Batch) -> None:
+        started = self.busy_since = time.monotonic()
+        try:
+            self._process(batch)
+        except Exception as err:
+            self.failure = err
+            self._fail(batch, Closed())
+            self.schedule.close()
+            raise
+        self.busy_since = None
+        rows = sum(part.stop - part.start for _, part in batch.parts)
+        seconds = time.monotonic() - started
+        self._on_batch(BatchRecord(batch.key.operation, rows, len(batch.parts), seconds))
 
     def _process(self, batch: Batch) -> None:
         try:
