@@ -2,12 +2,12 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.access.rate_limit import RateLimit
@@ -32,26 +32,26 @@ class _Entry:
 
 
 class KeyCache:
-    """Keys by the hash of their secret, for a few seconds: a status poll costs no look-up."""
+    """Keys by the hash of their secret, for a few seconds: a status poll costs no look-up.
+
+    For one event loop; what is async here costs a request no thread.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._lock = Lock()
 
-    def find(self, secret: str) -> ApiKey | None:
-        """As `Keys.find`, up to `REMEMBERED_S` old."""
+    async def find(self, secret: str) -> ApiKey | None:
+        """As `Keys.find`, up to `REMEMBERED_S` old; only a new look-up takes a thread."""
         name, moment = hash_secret(secret), time.monotonic()
-        with self._lock:
-            entry = self._entries.get(name)
+        entry = self._entries.get(name)
         if entry is not None and entry.until > moment:
             return entry.key
-        key = self._keys.find(secret)
-        with self._lock:
-            self._entries[name] = _Entry(key, moment + REMEMBERED_S)
-            self._entries.move_to_end(name)
-            while len(self._entries) > REMEMBERED:
-                self._entries.popitem(last=False)
+        key = await run_in_threadpool(self._keys.find, secret)
+        self._entries[name] = _Entry(key, moment + REMEMBERED_S)
+        self._entries.move_to_end(name)
+        while len(self._entries) > REMEMBERED:
+            self._entries.popitem(last=False)
         return key
 
 
@@ -61,10 +61,14 @@ def get_installation(request: Request) -> Installation:
     return installation
 
 
-Served = Annotated[Installation, Depends(get_installation)]
+async def _find_installation(request: Request) -> Installation:
+    return get_installation(request)
 
 
-def authenticate(
+Served = Annotated[Installation, Depends(_find_installation)]
+
+
+async def authenticate(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> ApiKey:
@@ -74,7 +78,7 @@ def authenticate(
         ApiProblem: 401; no key, or one that is unknown, expired or revoked. 429; too many requests.
     """
     cache: KeyCache = request.app.state.key_cache
-    key = cache.find(credentials.credentials) if credentials is not None else None
+    key = await cache.find(credentials.credentials) if credentials is not None else None
     if key is None or not key.is_valid(now()):
         raise ApiProblem(
             401,
@@ -95,10 +99,10 @@ def authenticate(
     return key
 
 
-def allow(role: Role) -> Callable[[ApiKey], ApiKey]:
+def allow(role: Role) -> Callable[[ApiKey], Awaitable[ApiKey]]:
     """A dependency: the caller's key, which must have the role."""
 
-    def check(key: Annotated[ApiKey, Depends(authenticate)]) -> ApiKey:
+    async def check(key: Annotated[ApiKey, Depends(authenticate)]) -> ApiKey:
         if not key.may(role):
             raise ApiProblem(
                 403,
@@ -116,6 +120,6 @@ Reviewer = Annotated[ApiKey, Depends(allow(Role.REVIEW))]
 Administrator = Annotated[ApiKey, Depends(allow(Role.ADMIN))]
 
 
-def uploader(key: Submitter) -> str:
+async def uploader(key: Submitter) -> str:
     """Whose a resumable upload is."""
     return key.id
