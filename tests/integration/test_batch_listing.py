@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from service.batches import BatchFeeder
 from service.contract.batch import BatchState
 from service.store.engine import migrate
 from tests.batches import begin, running_installation
@@ -47,7 +46,7 @@ def archive(tmp_path_factory) -> Path:
         folder = "all" if number < IN_ONE else f"{number // 1000:03}"
         if number < IN_ONE + 1 or number % 1000 == 0:
             (root / folder).mkdir(exist_ok=True)
-        os.close(os.open(root / folder / f"slide-{number:06}.svs", os.O_CREAT | os.O_WRONLY))
+        (root / folder / f"slide-{number:06}.svs").write_bytes(b"II*\0")
     return root
 
 
@@ -92,5 +91,4 @@ def test_100_000_slides_are_listed_once_each_in_little_memory_whatever_is_killed
         found = [row.slide_uri for row in installation.batch_items.with_results(batch.batch_id)]
         assert len(set(found)) == SLIDES
         assert growth < MAX_GROWTH_MIB, f"{growth} MiB"
-        BatchFeeder(installation).run_once()
-        assert installation.batches.get(batch.batch_id).counts.failed > 0  # they are empty files
+        assert (batch.counts.submitted, batch.counts.failed) == (1, 0)
