@@ -72,7 +72,8 @@ def read_patches(
         slot = next(places) % batch_size
         if slot == 0:
             begun.append(np.empty((batch_size, patch_px, patch_px, 3), np.uint8))
-        return begun[-1][slot]
+        patch: NDArray[np.uint8] = begun[-1][slot]
+        return patch
 
     read = slide.read_each(regions, patch_um / patch_px, place)
     while found := list(islice(read, batch_size)):
