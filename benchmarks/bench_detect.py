@@ -59,10 +59,13 @@ class WatchedSlide:
             self.reading_s += time.perf_counter() - start
 
     def read_each(
-        self, regions: Sequence[Region], um_per_px: float
+        self,
+        regions: Sequence[Region],
+        um_per_px: float,
+        place: Callable[[int], NDArray[np.uint8]] | None = None,
     ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
         """The slide's own pixels."""
-        found = self._slide.read_each(regions, um_per_px)
+        found = self._slide.read_each(regions, um_per_px, place)
         start = time.perf_counter()
         for index, pixels in found:
             self.reading_s += time.perf_counter() - start

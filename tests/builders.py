@@ -1,6 +1,6 @@
 """Inputs the tests share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -67,13 +67,21 @@ class ArraySlide:
         return resample(window, rows, columns)
 
     def read_each(
-        self, regions: Sequence[Region], um_per_px: float
+        self,
+        regions: Sequence[Region],
+        um_per_px: float,
+        place: Callable[[int], NDArray[np.uint8]] | None = None,
     ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
         for index in reversed(range(len(regions))):  # any order is allowed
+            out = None if place is None else place(index)
             try:
-                yield index, self.read(regions[index], um_per_px)
+                pixels = self.read(regions[index], um_per_px)
             except RegionUnreadable as err:
                 yield index, err
+                continue
+            if out is not None:
+                out[...] = pixels
+            yield index, pixels if out is None else out
 
     def close(self) -> None:
         pass

@@ -1,7 +1,9 @@
 """29 µm squares around detected leukocytes, cut from the slide at full resolution."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,26 +65,27 @@ def read_patches(
         the order in which the slide is best read.
     """
     regions = [patch_region(at, patch_px, patch_um, slide.info.um_per_px) for at in centres]
-    patches = np.empty((batch_size, patch_px, patch_px, 3), np.uint8)
-    cells: list[int] = []
-    unreadable: list[int] = []
+    begun: deque[NDArray[np.uint8]] = deque()
+    places = count()
 
-    def collect() -> PatchBatch:
-        at_edge = (reaches_beyond(regions[index], slide.info.size) for index in cells)
-        return PatchBatch(tuple(cells), patches[: len(cells)], tuple(at_edge), tuple(unreadable))
+    def place(_: int) -> NDArray[np.uint8]:
+        slot = next(places) % batch_size
+        if slot == 0:
+            begun.append(np.empty((batch_size, patch_px, patch_px, 3), np.uint8))
+        patch: NDArray[np.uint8] = begun[-1][slot]
+        return patch
 
-    for index, pixels in slide.read_each(regions, patch_um / patch_px):
-        if isinstance(pixels, RegionUnreadable):
-            unreadable.append(index)
-        else:
-            patches[len(cells)] = pixels
-            cells.append(index)
-        if len(cells) + len(unreadable) == batch_size:
-            yield collect()
-            patches = np.empty_like(patches)
-            cells, unreadable = [], []
-    if cells or unreadable:
-        yield collect()
+    read = slide.read_each(regions, patch_um / patch_px, place)
+    while found := list(islice(read, batch_size)):
+        sound = [not isinstance(pixels, RegionUnreadable) for _, pixels in found]
+        patches = begun.popleft()[: len(found)]
+        cells = tuple(compress((index for index, _ in found), sound))
+        yield PatchBatch(
+            cells,
+            patches if all(sound) else patches[sound],
+            tuple(reaches_beyond(regions[index], slide.info.size) for index in cells),
+            tuple(index for (index, _), is_sound in zip(found, sound, strict=True) if not is_sound),
+        )
 
 
 def reaches_beyond(region: Region, slide_size: Size) -> bool:

@@ -88,8 +88,10 @@ class OpenSlideTiles:
             return None
         return StatedResolution(x, y, openslide.PROPERTY_NAME_MPP_X)
 
-    def read_tile(self, level: int, column: int, row: int) -> NDArray[np.uint8]:
-        """One tile, composited over the slide's background colour; see `TileSource`."""
+    def read_tile(
+        self, level: int, column: int, row: int, rows: int | None = None
+    ) -> NDArray[np.uint8]:
+        """One whole tile, composited over the slide's background colour; see `TileSource`."""
         grid = self._levels[level]
         x, y = column * grid.tile.width, row * grid.tile.height
         width = min(grid.tile.width, grid.size.width - x)

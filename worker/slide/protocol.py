@@ -1,6 +1,6 @@
 """What every slide reader offers, whatever library is behind it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -79,16 +79,23 @@ class Slide(Protocol):
         """
 
     def read_each(
-        self, regions: Sequence[Region], um_per_px: float
+        self,
+        regions: Sequence[Region],
+        um_per_px: float,
+        place: Callable[[int], NDArray[np.uint8]] | None = None,
     ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
         """Read many regions in the order that suits the file, ahead of their use.
 
         Args:
             regions: level-0 frame.
             um_per_px: micrometres per output pixel.
+            place: gives, for an index into `regions`, the array its pixels are written to, of the
+                shape that `read` returns. It is asked in the order in which results come, from the
+                thread that takes them, ahead of them. Without it each result is a new array.
 
         Yields:
-            Every index into `regions` once, with what `read` would return or raise for it.
+            Every index into `regions` once, with what `read` would return or raise for it; pixels
+            as the array that `place` gave. After an error that array holds anything.
         """
 
     def close(self) -> None:

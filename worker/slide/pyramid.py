@@ -39,11 +39,17 @@ class TileSource(Protocol):
     def levels(self) -> tuple[TiledLevel, ...]:
         """From full resolution down."""
 
-    def read_tile(self, level: int, column: int, row: int) -> NDArray[np.uint8]:
+    def read_tile(
+        self, level: int, column: int, row: int, rows: int | None = None
+    ) -> NDArray[np.uint8]:
         """One tile, less what reaches beyond the level.
 
+        Args:
+            rows: px needed from the top of the tile, 1 or more; None for all.
+
         Returns:
-            RGB, shape (height, width, 3), never larger than the level's tile.
+            RGB, shape (height, width, 3), never larger than the level's tile. `rows` px high or
+            higher; which pixels come and whether the tile counts as sound does not depend on it.
 
         Raises:
             RegionUnreadable: the tile cannot be decoded. Other tiles still can.

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from threading import Lock
 from typing import Final, Self
 
@@ -18,11 +19,18 @@ cache, and few regions lie across two squares."""
 
 @dataclass(frozen=True, slots=True)
 class TileRect:
-    """Tiles of one level: columns and rows from a first one up to, not including, a last one."""
+    """Tiles of one level: columns and rows from a first one up to, not including, a last one.
+
+    Attributes:
+        tile_px: height of a tile.
+        bottom: px row of the level up to which, not including, pixels are needed.
+    """
 
     level: int
     columns: range
     rows: range
+    tile_px: int
+    bottom: int
 
     @classmethod
     def within(
@@ -33,6 +41,8 @@ class TileRect:
             index,
             _touched(left, right, level.size.width, level.tile.width),
             _touched(top, bottom, level.size.height, level.tile.height),
+            level.tile.height,
+            min(bottom, level.size.height),
         )
 
     @classmethod
@@ -49,9 +59,14 @@ class TileRect:
     def __iter__(self) -> Iterator[TileKey]:
         return (TileKey(self.level, column, row) for row in self.rows for column in self.columns)
 
+    def needs(self, bottom: int | None = None) -> dict[TileKey, int]:
+        """Of each tile, how many px rows from its top are needed; to a lower `bottom` if given."""
+        stop = self.bottom if bottom is None else bottom
+        return {key: min(self.tile_px, stop - key.row * self.tile_px) for key in self}
+
 
 class ReadPlan:
-    """Regions in the order of their tiles, and until when each tile is needed.
+    """Regions in the order of their tiles; how much of each tile is needed, and until when.
 
     Args:
         regions: of the level-0 frame.
@@ -62,32 +77,44 @@ class ReadPlan:
     def __init__(self, regions: Sequence[Region], level: int, grid: TiledLevel) -> None:
         self.level = level
         self._rects = [TileRect.around(region, level, grid) for region in regions]
-        self._uses = Counter(key for rect in self._rects for key in rect)
+        self._needs = [rect.needs() for rect in self._rects]
+        self._uses = Counter(key for needs in self._needs for key in needs)
+        self._px_rows: dict[TileKey, int] = {}
+        for needs in self._needs:
+            for key, px in needs.items():
+                if px > self._px_rows.get(key, 0):
+                    self._px_rows[key] = px
         self._lock = Lock()
 
-    @property
-    def order(self) -> list[int]:
-        """Indices of the regions, each once, as they are best read."""
+    def runs(self, longest: int) -> Iterator[list[int]]:
+        """Indices of the regions, each once, as they are best read.
+
+        Yields:
+            Regions that begin on one tile, at most `longest` of them.
+        """
 
         def place(index: int) -> tuple[int, int, int, int]:
             rect = self._rects[index]
             row, column = rect.rows.start, rect.columns.start
             return row // BLOCK_TILES, column // BLOCK_TILES, row, column
 
-        return sorted(range(len(self._rects)), key=place)
+        for _, same in groupby(sorted(range(len(self._rects)), key=place), place):
+            run = list(same)
+            for start in range(0, len(run), longest):
+                yield run[start : start + longest]
 
-    @property
-    def tiles(self) -> int:
-        """How many different tiles the regions touch."""
-        return len(self._uses)
+    def px_rows(self, key: TileKey) -> int:
+        """How many px rows of a tile, from its top, any of the regions needs; 0 if none does."""
+        return self._px_rows.get(key, 0)
 
     def finish(self, index: int) -> list[TileKey]:
         """Note that a region is read; tiles that no other region needs any more."""
+        done = []
         with self._lock:
-            self._uses.subtract(self._rects[index])
-            done = [key for key in self._rects[index] if self._uses[key] <= 0]
-            for key in done:
-                del self._uses[key]
+            for key in self._needs[index]:
+                self._uses[key] -= 1
+                if not self._uses[key]:
+                    done.append(key)
         return done
 
 

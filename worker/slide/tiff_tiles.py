@@ -52,7 +52,9 @@ class TiffTiles:
         """From full resolution down."""
         return tuple(plane.level for plane in self._planes)
 
-    def read_tile(self, level: int, column: int, row: int) -> NDArray[np.uint8]:
+    def read_tile(
+        self, level: int, column: int, row: int, rows: int | None = None
+    ) -> NDArray[np.uint8]:
         """One tile; white where the file leaves it out (byte count 0). See `TileSource`."""
         plane = self._planes[level]
         image, size, tile = plane.image, plane.level.size, plane.level.tile
@@ -66,18 +68,19 @@ class TiffTiles:
             data = os.pread(self._stream.fileno(), image.byte_counts[index], image.offsets[index])
         except OSError as err:
             raise RegionUnreadable(f"{where} cannot be read: {err.strerror}") from err
-        defect = _find_defect(image, data, index)
+        defect = _find_defect(image, data, column, row)
         if defect is not None:
             raise RegionUnreadable(f"{where} is damaged: {defect}")
         try:
-            pixels = _decode(plane, data, index)[:height, :width]
+            pixels = _decode(plane, data, index, rows)[:height, :width]
         except MemoryError as err:
             raise AnalysisError(
                 FailureCode.OUT_OF_MEMORY, f"no memory to decode {where}: give the worker more"
             ) from err
         except HOSTILE as err:
             raise RegionUnreadable(f"{where} cannot be decoded by {READER}: {err}") from err
-        if pixels.shape != (height, width, 3) or pixels.dtype != np.uint8:
+        needed = height if rows is None else min(rows, height)
+        if len(pixels) < needed or pixels.shape[1:] != (width, 3) or pixels.dtype != np.uint8:
             raise RegionUnreadable(f"{where} is damaged: it decodes to shape {pixels.shape}")
         return np.ascontiguousarray(pixels)
 
@@ -86,19 +89,25 @@ class TiffTiles:
         self._stream.close()
 
 
-def _find_defect(image: TiffImage, data: bytes, index: int) -> str | None:
-    if len(data) < image.byte_counts[index]:
+def _find_defect(image: TiffImage, data: bytes, column: int, row: int) -> str | None:
+    if len(data) < image.byte_counts[row * image.grid.width + column]:
         return "the file ends within it"
-    if image.compression in {JPEG, JPEG2000}:
-        return find_defect(data, image.tile)
-    return None
+    if image.compression not in {JPEG, JPEG2000}:
+        return None
+    size, tile = image.size, image.tile
+    right, bottom = size.width - column * tile.width, size.height - row * tile.height
+    return find_defect(data, tile, Size(min(tile.width, right), min(tile.height, bottom)))
 
 
-def _decode(plane: _Plane, data: bytes, index: int) -> NDArray[np.uint8]:
+def _decode(plane: _Plane, data: bytes, index: int, rows: int | None) -> NDArray[np.uint8]:
     image = plane.image
     if image.compression == JPEG:
         return decode_jpeg(
-            data, tables=image.jpeg_tables, is_rgb=image.jpeg_is_rgb, reduction=plane.reduction
+            data,
+            tables=image.jpeg_tables,
+            is_rgb=image.jpeg_is_rgb,
+            reduction=plane.reduction,
+            rows=rows,
         )
     decoded, _, _ = image.decode(data, index, jpegtables=image.jpeg_tables)
     pixels: NDArray[np.uint8] = np.asarray(decoded)[0]

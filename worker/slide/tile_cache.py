@@ -1,7 +1,7 @@
 """Decoded tiles, shared by the threads that read a slide."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from threading import Lock
 from typing import NamedTuple
@@ -23,6 +23,8 @@ class TileKey(NamedTuple):
 class TileCache:
     """Tiles by key, at most `max_bytes` of them, each decoded by one thread at a time.
 
+    Of a tile only upper rows may be kept. Whoever needs more gets it loaded anew.
+
     When there are more, those used longest ago go. Tiles in the hands of a thread are held beside
     the bound: at most those of one window per thread.
     """
@@ -35,24 +37,28 @@ class TileCache:
         self._lock = Lock()
 
     def fetch(
-        self, keys: Iterable[TileKey], load: Callable[[TileKey], Pixels]
+        self, needs: Mapping[TileKey, int], load: Callable[[TileKey, int], Pixels]
     ) -> dict[TileKey, Pixels]:
         """Tiles by key, from memory or from `load`.
 
         A tile that another thread is loading is waited for, once all others are at hand. What
         `load` raises reaches everyone who waits for that tile; nothing of it is kept.
+
+        Args:
+            needs: of each tile, how many rows from its top at least.
+            load: gives as many rows of a tile, or more.
         """
         tiles: dict[TileKey, Pixels] = {}
         awaited: dict[TileKey, Future[Pixels]] = {}
-        for key in keys:
-            found = self._find(key)
-            if found is None:
-                tiles[key] = self._load(key, load)
-            elif isinstance(found, Future):
+        for key, rows in needs.items():
+            found = self._find(key, rows)
+            if isinstance(found, Future):
                 awaited[key] = found
             else:
-                tiles[key] = found
-        tiles.update((key, future.result()) for key, future in awaited.items())
+                tiles[key] = self._load(key, rows, load) if found is None else found
+        for key, future in awaited.items():
+            tile, rows = future.result(), needs[key]
+            tiles[key] = tile if len(tile) >= rows else self.fetch({key: rows}, load)[key]
         return tiles
 
     def discard(self, keys: Iterable[TileKey]) -> None:
@@ -68,28 +74,31 @@ class TileCache:
             self._tiles.clear()
             self._bytes = 0
 
-    def _find(self, key: TileKey) -> Pixels | Future[Pixels] | None:
+    def _find(self, key: TileKey, rows: int) -> Pixels | Future[Pixels] | None:
         """The tile, or who loads it; None if that is now the caller."""
         with self._lock:
-            if key in self._tiles:
+            tile = self._tiles.get(key)
+            if tile is not None and len(tile) >= rows:
                 self._tiles.move_to_end(key)
-                return self._tiles[key]
+                return tile
             if key in self._loading:
                 return self._loading[key]
             self._loading[key] = Future()
             return None
 
-    def _load(self, key: TileKey, load: Callable[[TileKey], Pixels]) -> Pixels:
+    def _load(self, key: TileKey, rows: int, load: Callable[[TileKey, int], Pixels]) -> Pixels:
         try:
-            tile = load(key)
+            tile = load(key, rows)
+            assert len(tile) >= rows, f"{rows} rows of {key} were asked for, {len(tile)} came"
         except BaseException as err:
             with self._lock:
                 loading = self._loading.pop(key)
             loading.set_exception(err)
             raise
         with self._lock:
+            shorter = self._tiles.pop(key, None)
+            self._bytes += tile.nbytes - (0 if shorter is None else shorter.nbytes)
             self._tiles[key] = tile
-            self._bytes += tile.nbytes
             while self._bytes > self._max_bytes and self._tiles:
                 self._bytes -= self._tiles.popitem(last=False)[1].nbytes
             loading = self._loading.pop(key)

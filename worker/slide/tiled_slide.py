@@ -8,21 +8,21 @@ tiles it works on.
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.contract.failure import RegionUnreadable
 from worker.slide.geometry import Region
 from worker.slide.protocol import SlideInfo
-from worker.slide.pyramid import TileSource, choose_level
+from worker.slide.pyramid import TiledLevel, TileSource, choose_level
 from worker.slide.read_plan import ReadPlan, TileRect
 from worker.slide.resampling import Taps, plan_taps, resample
-from worker.slide.tile_cache import TileCache, TileKey
+from worker.slide.tile_cache import Pixels, TileCache, TileKey
 
 CACHE_BYTES: Final = 128 << 20
 """Decoded tiles kept: a row of 256 px tiles across 170,000 px."""
@@ -30,6 +30,9 @@ AHEAD_BYTES: Final = 32 << 20
 """Results read before they are asked for: 69 patches of 400 px, two batches of a classifier."""
 PLANNED_REGIONS: Final = 16384
 """Regions planned together; bounds the plan of a slide with more."""
+LONGEST_RUN: Final = 8
+"""Regions of one tile that one thread reads in a go: handing over less often, while the tiles they
+share stay in its cache and no other thread waits for them."""
 MAX_OUTPUT_PX: Final = 1 << 28
 """Largest result of one read: 768 MiB of RGB."""
 BLOCK_PX: Final = 512
@@ -70,7 +73,7 @@ class TiledSlide:
         """Size, scale and provenance."""
         return self._info
 
-    def read(self, region: Region, um_per_px: float) -> NDArray[np.uint8]:
+    def read(self, region: Region, um_per_px: float) -> Pixels:
         """Pixels of a region at a physical scale; see `Slide.read`.
 
         Raises:
@@ -81,11 +84,18 @@ class TiledSlide:
         """
         source = self._usable_source()
         self._check_request(region, um_per_px)
-        return self._read(source, self._choose_level(source, um_per_px), region, um_per_px)
+        level = self._choose_level(source, um_per_px)
+        out = self._allocate(region, um_per_px)
+        load = partial(_load, source, None)
+        self._read(load, source.levels[level], level, region, um_per_px, out)
+        return out
 
     def read_each(
-        self, regions: Sequence[Region], um_per_px: float
-    ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
+        self,
+        regions: Sequence[Region],
+        um_per_px: float,
+        place: Callable[[int], Pixels] | None = None,
+    ) -> Iterator[tuple[int, Pixels | RegionUnreadable]]:
         """Many regions, each tile decoded about once; see `Slide.read_each`.
 
         Raises:
@@ -95,7 +105,11 @@ class TiledSlide:
         for region in regions:
             self._check_request(region, um_per_px)
         level = self._choose_level(source, um_per_px)
-        return self._read_planned(source, level, regions, um_per_px)
+
+        def allocate(index: int) -> Pixels:
+            return self._allocate(regions[index], um_per_px)
+
+        return self._read_planned(source, level, regions, um_per_px, place or allocate)
 
     def close(self) -> None:
         """Release the file, once its threads have stopped. Further reads are an error."""
@@ -149,26 +163,34 @@ class TiledSlide:
         return level
 
     def _read_planned(
-        self, source: TileSource, level: int, regions: Sequence[Region], um_per_px: float
-    ) -> Iterator[tuple[int, NDArray[np.uint8] | RegionUnreadable]]:
+        self,
+        source: TileSource,
+        level: int,
+        regions: Sequence[Region],
+        um_per_px: float,
+        place: Callable[[int], Pixels],
+    ) -> Iterator[tuple[int, Pixels | RegionUnreadable]]:
         pool = self._pool = self._pool or ThreadPoolExecutor(self._threads, "slide")
         for first in range(0, len(regions), PLANNED_REGIONS):
             planned = regions[first : first + PLANNED_REGIONS]
             plan = ReadPlan(planned, level, source.levels[level])
             ahead = self._count_ahead(planned, um_per_px)
-            started: deque[tuple[int, Future[NDArray[np.uint8] | RegionUnreadable]]] = deque()
+            started: deque[tuple[list[int], Future[list[Pixels | RegionUnreadable]]]] = deque()
+            waiting = 0
             try:
-                for index in plan.order:
-                    if len(started) == ahead:
-                        ready, future = started.popleft()
-                        yield first + ready, future.result()
-                    future = pool.submit(
-                        self._attempt, source, plan, index, planned[index], um_per_px
-                    )
-                    started.append((index, future))
+                for run in plan.runs(max(1, min(LONGEST_RUN, ahead // (2 * self._threads)))):
+                    while waiting + len(run) > ahead:
+                        done, future = started.popleft()
+                        waiting -= len(done)
+                        yield from zip(done, future.result(), strict=True)
+                    numbers = [first + index for index in run]
+                    tasks = [(i, planned[i], place(first + i)) for i in run]
+                    future = pool.submit(self._attempt, source, plan, tasks, um_per_px)
+                    started.append((numbers, future))
+                    waiting += len(run)
                 while started:
-                    ready, future = started.popleft()
-                    yield first + ready, future.result()
+                    done, future = started.popleft()
+                    yield from zip(done, future.result(), strict=True)
             finally:
                 for _, future in started:
                     future.cancel()
@@ -180,55 +202,77 @@ class TiledSlide:
         return max(2 * self._threads, AHEAD_BYTES // largest)
 
     def _attempt(
-        self, source: TileSource, plan: ReadPlan, index: int, region: Region, um_per_px: float
-    ) -> NDArray[np.uint8] | RegionUnreadable:
-        try:
-            return self._read(source, plan.level, region, um_per_px)
-        except RegionUnreadable as err:
-            return err
-        finally:
-            self._tiles.discard(plan.finish(index))
+        self,
+        source: TileSource,
+        plan: ReadPlan,
+        tasks: list[tuple[int, Region, Pixels]],
+        um_per_px: float,
+    ) -> list[Pixels | RegionUnreadable]:
+        """Read regions of a plan, each with its index and the array it goes to."""
+        load = partial(_load, source, plan)
+        found: list[Pixels | RegionUnreadable] = []
+        for index, region, out in tasks:
+            try:
+                self._read(load, source.levels[plan.level], plan.level, region, um_per_px, out)
+                found.append(out)
+            except RegionUnreadable as err:
+                found.append(err)
+            finally:
+                self._tiles.discard(plan.finish(index))
+        return found
+
+    def _allocate(self, region: Region, um_per_px: float) -> Pixels:
+        size = region.output_size(self._info.um_per_px, um_per_px)
+        return np.empty((size.height, size.width, 3), np.uint8)
 
     def _read(
-        self, source: TileSource, level: int, region: Region, um_per_px: float
-    ) -> NDArray[np.uint8]:
-        size = region.output_size(self._info.um_per_px, um_per_px)
-        downsample = source.levels[level].downsample
-        step = um_per_px / self._info.um_per_px / downsample
+        self,
+        load: Callable[[TileKey, int], Pixels],
+        grid: TiledLevel,
+        level: int,
+        region: Region,
+        um_per_px: float,
+        out: Pixels,
+    ) -> None:
+        step = um_per_px / self._info.um_per_px / grid.downsample
         block = max(1, int(BLOCK_PX / max(step, 1)))
-        columns = list(_plan_blocks(region.x / downsample, step, size.width, block))
-        rows = list(_plan_blocks(region.y / downsample, step, size.height, block))
-        if len(columns) == len(rows) == 1:
-            return self._read_block(source, level, rows[0][1], columns[0][1])
-        out = np.empty((size.height, size.width, 3), np.uint8)
+        columns = list(_plan_blocks(region.x / grid.downsample, step, out.shape[1], block))
+        rows = list(_plan_blocks(region.y / grid.downsample, step, out.shape[0], block))
+        bottom = min(rows[-1][1].stop, grid.size.height)
         for y, row_taps in rows:
             for x, column_taps in columns:
-                part = self._read_block(source, level, row_taps, column_taps)
-                out[y : y + row_taps.count, x : x + column_taps.count] = part
-        return out
-
-    def _read_block(
-        self, source: TileSource, level: int, rows: Taps, columns: Taps
-    ) -> NDArray[np.uint8]:
-        grid = source.levels[level]
-        top, bottom, left, right = rows.first, rows.stop, columns.first, columns.stop
-        rect = TileRect.within(left, top, right, bottom, level, grid)
-        tiles = self._tiles.fetch(rect, lambda key: _decode(source, key))
-        window = np.empty((bottom - top, right - left, 3), np.uint8)
-        if min(top, left) < 0 or right > grid.size.width or bottom > grid.size.height:
-            window.fill(255)
-        for key, tile in tiles.items():
-            x, y = key.column * grid.tile.width, key.row * grid.tile.height
-            x0, x1 = max(left, x), min(right, x + tile.shape[1])
-            y0, y1 = max(top, y), min(bottom, y + tile.shape[0])
-            window[y0 - top : y1 - top, x0 - left : x1 - left] = tile[
-                y0 - y : y1 - y, x0 - x : x1 - x
-            ]
-        return resample(window, rows, columns)
+                rect = TileRect.within(
+                    column_taps.first, row_taps.first, column_taps.stop, row_taps.stop, level, grid
+                )
+                tiles = self._tiles.fetch(rect.needs(bottom), load)
+                part = out[y : y + row_taps.count, x : x + column_taps.count]
+                if row_taps.is_copy and column_taps.is_copy:
+                    _assemble(part, tiles, grid, row_taps.first, column_taps.first)
+                    continue
+                shape = row_taps.stop - row_taps.first, column_taps.stop - column_taps.first, 3
+                window = np.empty(shape, np.uint8)
+                _assemble(window, tiles, grid, row_taps.first, column_taps.first)
+                part[...] = resample(window, row_taps, column_taps)
 
 
-def _decode(source: TileSource, key: TileKey) -> NDArray[np.uint8]:
-    return source.read_tile(key.level, key.column, key.row)
+def _load(source: TileSource, plan: ReadPlan | None, key: TileKey, rows: int) -> Pixels:
+    """A tile, as far down as the region at hand or any other of the plan needs it."""
+    planned = rows if plan is None else max(rows, plan.px_rows(key))
+    return source.read_tile(key.level, key.column, key.row, planned)
+
+
+def _assemble(
+    window: Pixels, tiles: dict[TileKey, Pixels], grid: TiledLevel, top: int, left: int
+) -> None:
+    """Fill a window of a level, whose first px is (left, top), from tiles; white beyond it."""
+    bottom, right = top + window.shape[0], left + window.shape[1]
+    if min(top, left) < 0 or right > grid.size.width or bottom > grid.size.height:
+        window.fill(255)
+    for key, tile in tiles.items():
+        x, y = key.column * grid.tile.width, key.row * grid.tile.height
+        x0, x1 = max(left, x), min(right, x + tile.shape[1])
+        y0, y1 = max(top, y), min(bottom, y + tile.shape[0])
+        window[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
 
 
 def _plan_blocks(start: float, step: float, count: int, block: int) -> Iterator[tuple[int, Taps]]:

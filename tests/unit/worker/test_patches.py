@@ -76,5 +76,17 @@ def test_every_cell_comes_exactly_once_in_batches_of_at_most_the_size():
     assert [len(batch.cells + batch.unreadable) for batch in batches] == [7] * 14 + [2]
 
 
+def test_batches_may_be_kept():
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    centres = [(210.0 + 5 * i, 300.0 + i) for i in range(20)]
+    slide = ArraySlide(pixels, UM_PER_PX, damage=(Region(480, 0, 1, 700),))
+    batches = read_all(slide, centres, batch_size=3)
+    read = {i: patch for b in batches for i, patch in zip(b.cells, b.patches, strict=True)}
+    assert 0 < len(read) < 20
+    for i, patch in read.items():
+        x, y = int(centres[i][0]) - 200, int(centres[i][1]) - 200
+        assert (patch == pixels[y : y + 400, x : x + 400]).all()
+
+
 def test_no_cells_need_no_batch():
     assert read_all(slide_with_a_dot(450, 350), []) == []

@@ -1,14 +1,17 @@
-"""Reduced decoding against the area average of full decoding.
+"""Reduced decoding against the area average of full decoding, and some rows against all of them.
 
 Tolerance: 6 grey levels of 255 at any px, one on average; on a rendered smear 3.5 and 0.4 were
 measured: the lowest frequencies of a block are not quite its area average.
 """
 
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.slide_files import paint_smear, shrink, write_abbreviated, write_pyramid
 from worker.slide.geometry import Region
@@ -47,8 +50,102 @@ def test_data_damaged_in_the_middle_are_an_error() -> None:
         decode_jpeg(JPEG[:9000] + b"\x37" * 60 + JPEG[9060:])
 
 
+def test_code_that_breaks_off_before_a_restart_is_an_error() -> None:
+    jpeg = encode(512, 512, restart_marker_rows=2)
+    restart = jpeg.index(b"\xff\xd1")
+    with pytest.raises(ValueError, match=r"extraneous bytes before marker 0xd"):
+        decode_jpeg(jpeg[: restart - 700] + jpeg[restart - 800 :])
+
+
 def test_padding_before_the_end_is_no_error() -> None:
     assert (decode_jpeg(JPEG[:-2] + b"\0\0" + JPEG[-2:]) == decode_jpeg(JPEG)).all()
+
+
+def encode(width: int, height: int, **options: Any) -> bytes:
+    stream = BytesIO()
+    picture = Image.fromarray(PIXELS[:height, :width])
+    picture.save(stream, "jpeg", **{"quality": 90, **options})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 15, 16, 17, 100, 239, 240, 255, 256, 400, 509])
+@pytest.mark.parametrize("size", [(512, 512), (331, 509)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": "4:2:0"},
+        {"subsampling": "4:2:2"},
+        {"subsampling": "4:4:4"},
+        {"subsampling": "4:2:0", "restart_marker_rows": 1},
+        {"subsampling": "4:2:0", "restart_marker_blocks": 5},
+        {"keep_rgb": True},
+    ],
+    ids=str,
+)
+def test_upper_rows_are_those_of_the_whole(
+    options: dict[str, Any], size: tuple[int, int], rows: int
+) -> None:
+    jpeg = encode(*size, **options)
+    whole, part = decode_jpeg(jpeg), decode_jpeg(jpeg, rows=rows)
+    assert rows <= len(part) <= len(whole)
+    if rows <= 100 or rows > 256:
+        assert (len(part) < len(whole)) == (rows <= 100)
+    assert (part[:rows] == whole[:rows]).all()
+
+
+def test_upper_rows_are_those_of_the_whole_where_only_rows_are_subsampled() -> None:
+    jpeg = imagecodecs.jpeg8_encode(PIXELS[:512, :512].copy(), level=90, subsampling="440")
+    part = decode_jpeg(jpeg, rows=100)
+    assert len(part) == 112 and (part[:100] == decode_jpeg(jpeg)[:100]).all()
+
+
+def test_upper_rows_of_rgb_that_does_not_say_so_are_those_of_the_whole() -> None:
+    jpeg = imagecodecs.jpeg8_encode(PIXELS[:512, :512].copy(), outcolorspace="rgb")
+    whole = decode_jpeg(jpeg, is_rgb=True)
+    assert (decode_jpeg(jpeg, is_rgb=True, rows=90)[:90] == whole[:90]).all()
+
+
+def test_a_jpeg_in_several_passes_is_decoded_whole() -> None:
+    jpeg = encode(512, 512, progressive=True)
+    assert (decode_jpeg(jpeg, rows=16) == decode_jpeg(jpeg)).all()
+
+
+def test_a_jpeg_with_anything_between_its_segments_is_decoded_whole() -> None:
+    at = JPEG.index(b"\xff\xda")
+    jpeg = JPEG[:at] + b"\xff" + JPEG[at:]  # a fill byte
+    assert (decode_jpeg(jpeg, rows=16) == decode_jpeg(JPEG)).all()
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_at_reduced_size_a_tile_is_decoded_whole(reduction: int) -> None:
+    part = decode_jpeg(JPEG, reduction=reduction, rows=8)
+    assert (part == decode_jpeg(JPEG, reduction=reduction)).all()
+
+
+def decodes(jpeg: bytes, rows: int | None) -> bool:
+    try:
+        decode_jpeg(jpeg, rows=rows)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("restarts", [{}, {"restart_marker_rows": 2}])
+@pytest.mark.parametrize("length", [1, 16, 512])
+def test_damage_in_any_row_is_found_or_not_whichever_rows_are_needed(
+    length: int, restarts: dict[str, int]
+) -> None:
+    jpeg = encode(512, 512, subsampling="4:2:0", **restarts)
+    rng = np.random.default_rng(length)
+    first, found = jpeg.index(b"\xff\xda") + 14, 0
+    for at in rng.integers(first, len(jpeg) - 2 - length, 80).tolist():
+        for damage in (bytes(length), rng.bytes(length)):
+            damaged = jpeg[:at] + damage + jpeg[at + length :]
+            whole = decodes(damaged, None)
+            found += not whole
+            assert decodes(damaged, 64) == whole
+            assert decodes(damaged, 230) == whole
+    assert found
 
 
 @pytest.mark.parametrize("colour", ["ycbcr", "rgb", "tables"])

@@ -6,13 +6,14 @@ from collections import Counter
 from concurrent.futures import CancelledError
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from service.contract.failure import RegionUnreadable
-from tests.slide_files import locate_tile, overwrite, paint_smear, write_pyramid
+from tests.slide_files import locate_tile, overwrite, paint_smear, write_abbreviated, write_pyramid
 from worker.slide.geometry import Region, Size
 from worker.slide.opening import open_slide
 from worker.slide.protocol import Level, SlideInfo
@@ -31,7 +32,9 @@ class Tiles:
         self.decoded = Counter[tuple[int, int]]()
         self._lock = Lock()
 
-    def read_tile(self, level: int, column: int, row: int) -> NDArray[np.uint8]:
+    def read_tile(
+        self, level: int, column: int, row: int, rows: int | None = None
+    ) -> NDArray[np.uint8]:
         with self._lock:
             self.decoded[column, row] += 1
         return np.full((256, 256, 3), (column + row) % 251, np.uint8)
@@ -91,6 +94,72 @@ def test_a_broken_tile_costs_the_regions_on_it_and_no_other(tmp_path: Path) -> N
     with open_slide(path, um_per_px=UM, threads=2) as slide:
         found = dict(slide.read_each(regions, UM))
     assert [isinstance(found[i], RegionUnreadable) for i in range(3)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": (2, 2)},
+        {"subsampling": (2, 1)},
+        {"subsampling": (1, 1)},
+        {"compressionargs": {"level": 90, "outcolorspace": "rgb"}},
+        {"compression": "deflate"},
+        {"tables": True},
+    ],
+    ids=str,
+)
+def test_small_regions_have_the_pixels_of_the_whole_slide(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path, pixels = tmp_path / "s", PIXELS
+    if options.pop("tables", False):
+        pixels = PIXELS[:1024, :1280]
+        write_abbreviated(path, pixels)
+    else:
+        write_pyramid(path, pixels, **options)
+    height, width = pixels.shape[:2]
+    rng = np.random.default_rng(1)
+    regions = [
+        Region(rng.integers(0, width - 90), rng.integers(0, height - edge), 90, edge)
+        for edge in rng.integers(1, 90, 120).tolist()
+    ]
+    with open_slide(path, um_per_px=UM, threads=2) as slide:
+        whole = slide.read(Region(0, 0, width, height), UM)
+    with open_slide(path, um_per_px=UM, threads=2) as slide:
+        for index, found in slide.read_each(regions, UM):
+            region = regions[index]
+            x, y, edge = int(region.x), int(region.y), int(region.height)
+            assert (np.asarray(found) == whole[y : y + edge, x : x + 90]).all()
+
+
+def test_damage_below_a_region_fails_it_alone_or_beside_others(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "s", PIXELS)
+    offset, size = locate_tile(path, 6 + 2)
+    overwrite(path, offset + size // 2, bytes(size // 4))
+    high, low = Region(520, 260, 99, 40), Region(520, 460, 99, 40)
+    with open_slide(path, um_per_px=UM) as slide:
+        for regions in ([high], [low], [high, low]):
+            for _, found in slide.read_each(regions, UM):
+                assert isinstance(found, RegionUnreadable)
+
+
+def test_pixels_are_written_where_they_are_wanted(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "s", PIXELS)
+    regions = scatter(60, 1000, edge=120)
+    with open_slide(path, um_per_px=UM, threads=2) as slide:
+        for um in (UM, 0.15, 0.33):
+            side = regions[0].output_size(UM, um).width
+            room = np.zeros((60, side, side, 3), np.uint8)
+            asked: list[int] = []
+
+            def place(index: int, room: Any = room, asked: Any = asked) -> NDArray[np.uint8]:
+                asked.append(index)
+                return np.asarray(room[index])
+
+            came = [index for index, _ in slide.read_each(regions, um, place)]
+            assert asked == came
+            for index, region in enumerate(regions):
+                assert (room[index] == slide.read(region, um)).all()
 
 
 def test_reading_stays_a_bounded_number_of_results_ahead() -> None:

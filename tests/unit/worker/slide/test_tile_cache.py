@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 
@@ -12,56 +13,102 @@ from worker.slide.tile_cache import TileCache, TileKey
 KEYS = [TileKey(0, column, 0) for column in range(6)]
 
 
-def tile(key: TileKey) -> NDArray[np.uint8]:
+def whole(keys: Iterable[TileKey]) -> dict[TileKey, int]:
+    return dict.fromkeys(keys, 100)
+
+
+def tile(key: TileKey, rows: int = 100) -> NDArray[np.uint8]:
     return np.full(100, key.column, np.uint8)
 
 
-def never(key: TileKey) -> NDArray[np.uint8]:
+def never(key: TileKey, rows: int) -> NDArray[np.uint8]:
     raise AssertionError(f"{key} was loaded")
 
 
 def test_a_tile_is_loaded_once() -> None:
     cache = TileCache(1000)
-    first = cache.fetch(KEYS, tile)
-    again = cache.fetch(reversed(KEYS), never)
+    first = cache.fetch(whole(KEYS), tile)
+    again = cache.fetch(whole(reversed(KEYS)), never)
     assert all(again[key] is first[key] for key in KEYS)
 
 
 def test_the_bound_holds_and_the_oldest_go_first() -> None:
     cache = TileCache(300)
-    cache.fetch(KEYS[:3], tile)
-    cache.fetch([KEYS[0]], never)
-    cache.fetch([KEYS[3]], tile)
-    cache.fetch([KEYS[0], KEYS[2], KEYS[3]], never)
+    cache.fetch(whole(KEYS[:3]), tile)
+    cache.fetch(whole([KEYS[0]]), never)
+    cache.fetch(whole([KEYS[3]]), tile)
+    cache.fetch(whole([KEYS[0], KEYS[2], KEYS[3]]), never)
     with pytest.raises(AssertionError, match="column=1"):
-        cache.fetch([KEYS[1]], never)
+        cache.fetch(whole([KEYS[1]]), never)
 
 
 def test_a_tile_larger_than_the_bound_is_returned_and_not_kept() -> None:
     cache = TileCache(50)
-    assert len(cache.fetch(KEYS[:1], tile)[KEYS[0]]) == 100
+    assert len(cache.fetch(whole(KEYS[:1]), tile)[KEYS[0]]) == 100
     with pytest.raises(AssertionError):
-        cache.fetch(KEYS[:1], never)
+        cache.fetch(whole(KEYS[:1]), never)
+
+
+def upper(key: TileKey, rows: int) -> NDArray[np.uint8]:
+    return tile(key)[:rows]
+
+
+def test_upper_rows_are_not_served_to_who_needs_more() -> None:
+    cache = TileCache(1000)
+    assert len(cache.fetch({KEYS[0]: 40}, upper)[KEYS[0]]) == 40
+    cache.fetch({KEYS[0]: 40}, never)
+    assert len(cache.fetch({KEYS[0]: 41}, upper)[KEYS[0]]) == 41
+    cache.fetch({KEYS[0]: 12}, never)
+
+
+def test_a_tile_that_was_loaded_anew_counts_once() -> None:
+    cache = TileCache(200)
+    for rows in (40, 60, 100):
+        cache.fetch({KEYS[0]: rows}, upper)
+    cache.fetch(whole(KEYS[1:2]), tile)
+    cache.fetch(whole(KEYS[:2]), never)
+
+
+def test_who_waits_for_more_rows_than_are_being_loaded_gets_them() -> None:
+    cache, begun, go_on = TileCache(1000), Event(), Event()
+
+    def slow(key: TileKey, rows: int) -> NDArray[np.uint8]:
+        begun.set()
+        go_on.wait(10)
+        return upper(key, rows)
+
+    with ThreadPoolExecutor(2) as pool:
+        loading = pool.submit(cache.fetch, {KEYS[0]: 30}, slow)
+        assert begun.wait(10)
+        waiting = pool.submit(cache.fetch, {KEYS[0]: 70}, upper)
+        go_on.set()
+        assert len(loading.result(10)[KEYS[0]]) == 30
+        assert len(waiting.result(10)[KEYS[0]]) == 70
+
+
+def test_fewer_rows_than_asked_for_are_an_error() -> None:
+    with pytest.raises(AssertionError, match="50 rows"):
+        TileCache(1000).fetch({KEYS[0]: 50}, lambda key, rows: upper(key, rows - 1))
 
 
 def test_discarded_tiles_make_room() -> None:
     cache = TileCache(300)
-    cache.fetch(KEYS[:3], tile)
+    cache.fetch(whole(KEYS[:3]), tile)
     cache.discard([KEYS[0], KEYS[5]])
-    cache.fetch([KEYS[3]], tile)
-    cache.fetch(KEYS[1:4], never)
+    cache.fetch(whole([KEYS[3]]), tile)
+    cache.fetch(whole(KEYS[1:4]), never)
 
 
 def test_threads_that_want_one_tile_load_it_once() -> None:
     cache, loads, together = TileCache(1000), Counter[TileKey](), Barrier(4)
 
-    def load(key: TileKey) -> NDArray[np.uint8]:
+    def load(key: TileKey, rows: int) -> NDArray[np.uint8]:
         loads[key] += 1
         return tile(key)
 
     def fetch(_: int) -> list[int]:
         together.wait()
-        return [int(found[0]) for found in cache.fetch(KEYS, load).values()]
+        return [int(found[0]) for found in cache.fetch(whole(KEYS), load).values()]
 
     with ThreadPoolExecutor(4) as pool:
         assert all(sorted(found) == list(range(6)) for found in pool.map(fetch, range(4)))
@@ -71,17 +118,17 @@ def test_threads_that_want_one_tile_load_it_once() -> None:
 def test_who_waits_for_a_broken_tile_hears_of_it_and_the_next_may_try_again() -> None:
     cache, begun, broken = TileCache(1000), Event(), Event()
 
-    def fail(key: TileKey) -> NDArray[np.uint8]:
+    def fail(key: TileKey, rows: int) -> NDArray[np.uint8]:
         begun.set()
         broken.wait(10)
         raise RegionUnreadable("broken on purpose")
 
     with ThreadPoolExecutor(2) as pool:
-        loading = pool.submit(cache.fetch, KEYS[:1], fail)
+        loading = pool.submit(cache.fetch, whole(KEYS[:1]), fail)
         assert begun.wait(10)
-        waiting = pool.submit(cache.fetch, KEYS[:1], never)
+        waiting = pool.submit(cache.fetch, whole(KEYS[:1]), never)
         broken.set()
         for future in (loading, waiting):
             with pytest.raises((RegionUnreadable, AssertionError)):
                 future.result(10)
-    assert int(cache.fetch(KEYS[:1], tile)[KEYS[0]][0]) == 0
+    assert int(cache.fetch(whole(KEYS[:1]), tile)[KEYS[0]][0]) == 0

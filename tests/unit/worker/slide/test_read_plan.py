@@ -1,0 +1,48 @@
+import numpy as np
+
+from worker.slide.geometry import Region, Size
+from worker.slide.pyramid import TiledLevel
+from worker.slide.read_plan import ReadPlan
+from worker.slide.tile_cache import TileKey
+
+LEVEL = TiledLevel(Size(2000, 1900), 2.0, Size(256, 256))
+"""8 columns and 8 rows of tiles, the last 108 px high; 512 px wide in the level-0 frame."""
+
+
+def test_a_tile_is_needed_down_to_the_lowest_px_of_any_region() -> None:
+    high, low = Region(10, 10, 20, 60), Region(300, 10, 20, 200)
+    assert ReadPlan([high], 0, LEVEL).px_rows(TileKey(0, 0, 0)) == 35 + 1
+    for order in ([high, low], [low, high]):
+        assert ReadPlan(order, 0, LEVEL).px_rows(TileKey(0, 0, 0)) == 105 + 1
+
+
+def test_a_tile_that_a_region_leaves_at_its_lower_edge_is_needed_whole() -> None:
+    plan = ReadPlan([Region(10, 10, 20, 600)], 0, LEVEL)
+    assert plan.px_rows(TileKey(0, 0, 0)) == 256
+    assert plan.px_rows(TileKey(0, 0, 1)) == 305 + 1 - 256
+
+
+def test_of_the_last_row_of_tiles_no_more_is_needed_than_lies_on_the_slide() -> None:
+    plan = ReadPlan([Region(10, 3700, 20, 900)], 0, LEVEL)
+    assert plan.px_rows(TileKey(0, 0, 7)) == 1900 - 7 * 256
+
+
+def test_nothing_is_needed_of_a_tile_that_no_region_touches() -> None:
+    assert ReadPlan([Region(10, 10, 20, 20)], 0, LEVEL).px_rows(TileKey(0, 5, 5)) == 0
+
+
+def test_runs_hold_every_region_once_and_begin_on_one_tile_each() -> None:
+    corners = np.random.default_rng(0).integers(0, 3500, (300, 2)).tolist()
+    regions = [Region(x, y, 100, 100) for x, y in corners]
+    runs = list(ReadPlan(regions, 0, LEVEL).runs(5))
+    assert sorted(index for run in runs for index in run) == list(range(300))
+    assert max(map(len, runs)) == 5
+    for run in runs:
+        first = {tuple(max(0, at // 2 - 1) // 256 for at in corners[i]) for i in run}
+        assert len(first) == 1
+
+
+def test_a_tile_is_of_no_more_use_when_its_last_region_is_read() -> None:
+    plan = ReadPlan([Region(10, 10, 20, 20), Region(30, 30, 600, 20)], 0, LEVEL)
+    assert plan.finish(0) == []
+    assert sorted(plan.finish(1)) == [TileKey(0, 0, 0), TileKey(0, 1, 0)]
