@@ -6,8 +6,8 @@ from typing import Final
 
 from service.supervisor import Child
 
-SLIDE_GRACE_S: Final = 60.0
-"""Time a stopping worker has to finish its slide; a slide that is cut off is tried again."""
+SLIDE_GRACE_S: Final = 15.0
+"""Time a stopping worker has to give its scan back to the queue."""
 HTTP_GRACE_S: Final = 15.0
 
 
@@ -24,8 +24,7 @@ def api_children(environment: Mapping[str, str]) -> Iterator[Child]:
 def worker_children(environment: Mapping[str, str], workers: int) -> Iterator[Child]:
     """The model process, the viewer and so many workers.
 
-    SIGTERM asks an rq worker to finish its slide and take no other. The model process answers it
-    until then.
+    SIGTERM has an rq worker give its scan back to the queue at once and take no other.
     """
     yield Child("model", _module("worker", "model"), environment, stop_order=2)
     yield Child("viewer", _module("worker", "viewer"), environment, stop_order=3)

@@ -2,16 +2,18 @@
 
 import shutil
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Row, exists, func, select, update
+from sqlalchemy import ColumnElement, Row, exists, func, or_, select, update
 
 from service.contract.scan import ScanState
 from service.installation import Installation
 from service.intake.limits import IntakeLimits
+from service.intake.objects import S3
 from service.intake.partial import remove_stale_partials
 from service.intake.resumable import ResumableUploads
 from service.intake.storage import remove_slide
@@ -19,7 +21,7 @@ from service.slides import is_stored
 from service.store.audit import Action
 from service.store.columns import now
 from service.store.engine import writing
-from service.store.scans import OPEN, ScanNotOver
+from service.store.scans import OPEN, ScanMissing, ScanNotOver
 from service.store.tables import ScanRow, SlideRow
 
 ORPHAN_AGE_S: Final = 86_400
@@ -70,15 +72,19 @@ class Retention:
         with self._installation.engine.connect() as connection:
             due = connection.execute(query).scalars().all()
         for scan_id in due:
-            purge_scan(self._installation, scan_id, actor="system", action=Action.EXPIRED)
+            with suppress(ScanMissing):  # somebody purged it just now
+                purge_scan(self._installation, scan_id, actor="system", action=Action.EXPIRED)
         return len(due)
 
     def expire_originals(self) -> int:
-        """Remove uploaded slides whose last scan ended long enough ago; how many."""
+        """Remove uploaded slides whose last scan ended long enough ago; how many.
+
+        One that was uploaded again meanwhile is left for its new scan as long as any upload is.
+        """
         before = now() - timedelta(days=self._installation.settings.keep_originals_days)
         wanted = exists().where(
             ScanRow.slide_sha256 == SlideRow.sha256,
-            ScanRow.slide_uri.is_(None),
+            _reads_the_store(),
             (ScanRow.finished_at.is_(None)) | (ScanRow.finished_at >= before),
         )
         query = (
@@ -88,7 +94,8 @@ class Retention:
         )
         with self._installation.engine.connect() as connection:
             due = connection.execute(query).scalars().all()
-        return sum(_remove_slide(self._installation, sha256) for sha256 in due)
+        untouched_s = IntakeLimits.of(self._installation.settings).expires_s
+        return sum(_remove_slide(self._installation, sha256, untouched_s) for sha256 in due)
 
     def sweep_orphans(self) -> int:
         """Remove files that no row knows, a day after they were last touched; how many.
@@ -106,7 +113,7 @@ class Retention:
             kept = set() if row is None else _attempts_kept(row)
             for attempt in _old(directory):
                 if attempt.name not in kept:
-                    shutil.rmtree(attempt, ignore_errors=True)
+                    _remove(attempt)
                     removed += 1
             if row is None:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -136,15 +143,20 @@ def _attempts_kept(row: Row[Any]) -> set[str]:
 def _remove_unwanted_slide(installation: Installation, sha256: str | None) -> None:
     if sha256 is None:
         return
-    query = select(func.count()).where(ScanRow.slide_sha256 == sha256, ScanRow.slide_uri.is_(None))
+    query = select(func.count()).where(ScanRow.slide_sha256 == sha256, _reads_the_store())
     with installation.engine.connect() as connection:
         others = connection.execute(query).scalar_one()
     if not others:
-        _remove_slide(installation, sha256)
+        _remove_slide(installation, sha256, untouched_s=0)
 
 
-def _remove_slide(installation: Installation, sha256: str) -> bool:
-    """Remove stored bytes unless an open scan wants them.
+def _reads_the_store() -> ColumnElement[bool]:
+    """Scans of uploaded slides and of objects, which are fetched; not of files left in place."""
+    return or_(ScanRow.slide_uri.is_(None), ScanRow.slide_uri.startswith(S3, autoescape=True))
+
+
+def _remove_slide(installation: Installation, sha256: str, untouched_s: float) -> bool:
+    """Remove stored bytes unless an open scan wants them, or they came less than so long ago.
 
     The slide's row is locked meanwhile, as it is while a scan of it is made: either that scan is
     seen here, or it finds the slide gone and says so.
@@ -155,12 +167,15 @@ def _remove_slide(installation: Installation, sha256: str) -> bool:
         )
         open_scans = connection.execute(
             select(func.count()).where(
-                ScanRow.slide_sha256 == sha256, ScanRow.state.in_(OPEN), ScanRow.slide_uri.is_(None)
+                ScanRow.slide_sha256 == sha256, ScanRow.state.in_(OPEN), _reads_the_store()
             )
         ).scalar_one()
         if open_scans:
             return False
-        removed = remove_slide(installation.layout, sha256, untouched_s=0)
+        path = installation.layout.slide_of(sha256)
+        removed = remove_slide(installation.layout, sha256, untouched_s=untouched_s)
+        if path.exists():  # it came again a moment ago
+            return False
         connection.execute(
             update(SlideRow).where(SlideRow.sha256 == sha256).values(purged_at=now())
         )
@@ -172,4 +187,17 @@ def _old(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
     before = time.time() - ORPHAN_AGE_S
-    return [path for path in directory.iterdir() if path.stat().st_mtime < before]
+    old = []
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):  # a writer moved it on
+            if path.stat().st_mtime < before:
+                old.append(path)
+    return old
+
+
+def _remove(path: Path) -> None:
+    """Remove a result's directory, or the file of patches that a killed process left."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

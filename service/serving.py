@@ -16,7 +16,7 @@ from service.layout import DataRoot
 from service.lock import DataDirectoryInUse, own
 from service.logs import configure_logs
 from service.processes import api_children, worker_children
-from service.settings import ServiceSettings
+from service.settings import ServiceSettings, describe_wrong
 from service.supervisor import Child, ChildNotReady, supervise
 
 READY_WITHIN_S: Final = 60.0
@@ -74,11 +74,7 @@ def _settings(process: str, options: Mapping[str, Any]) -> tuple[ServiceSettings
     try:
         settings = ServiceSettings(**given)
     except ValidationError as err:
-        wrong = [
-            f"SMEARSCAN_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
-            for error in err.errors(include_input=False, include_url=False)
-        ]
-        raise click.ClickException("; ".join(wrong)) from err
+        raise click.ClickException(describe_wrong(err)) from err
     given["data"] = settings.data.absolute()
     if "port" in given or settings.port == 0:
         given["port"] = settings.port or _free_port(settings.host)

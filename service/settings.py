@@ -6,7 +6,7 @@ Every setting is `SMEARSCAN_` and its name in capitals. Each is described in doc
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.contract.record import Share
@@ -177,4 +177,12 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(default="INFO", description="Least severe log lines that are written.")
     max_tiles_failed_share: Share = Field(
         default=0.05, description="Share of a slide's tiles or cells that may be unreadable."
+    )
+
+
+def describe_wrong(err: ValidationError) -> str:
+    """Which settings are wrong and why, in one line; never their values."""
+    return "; ".join(
+        f"SMEARSCAN_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
+        for error in err.errors(include_input=False, include_url=False)
     )

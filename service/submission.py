@@ -103,6 +103,7 @@ def _check_slide_is_there(installation: Installation, slide: SlideSource, scan_i
     if slide.sha256 is None or installation.layout.slide_of(slide.sha256).is_file():
         return
     installation.scans.cancel(scan_id)
+    installation.scans.forget_requests(scan_id)  # sent again with its key, it is a new request
     raise ApiProblem(
         409, ProblemCode.CONFLICT, "The slide was purged while it was submitted: send it again."
     )

@@ -82,7 +82,10 @@ def how_it_died(status: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"signal {signal.Signals(-code).name}{hint}"
+    try:
+        return f"signal {signal.Signals(-code).name}{hint}"
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
 
 
 class _Kept:

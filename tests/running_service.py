@@ -24,7 +24,7 @@ class RunningService:
 
     Args:
         data: its data directory.
-        settings: more settings, by name without the prefix.
+        settings: more settings, by name without the prefix; None leaves one out.
     """
 
     def __init__(self, data: Path, **settings: object) -> None:
@@ -41,7 +41,11 @@ class RunningService:
         }
         self._environment = kept | {
             "PYTHONPATH": str(ROOT),
-            **{f"SMEARSCAN_{name.upper()}": str(value) for name, value in given.items()},
+            **{
+                f"SMEARSCAN_{name.upper()}": str(value)
+                for name, value in given.items()
+                if value is not None
+            },
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(
@@ -163,6 +167,16 @@ class RunningService:
         return [
             pid for pid, (parent, line) in family.items() if words in line and parent == supervised
         ]
+
+    def family(self) -> list[int]:
+        """Every living process of the service but the supervisor."""
+        assert self.process is not None
+        return list(_descendants(self.process.pid))
+
+    def pids_below(self, supervisor: int, words: str) -> list[int]:
+        """Living children of another supervisor whose command holds these words."""
+        family = _descendants(supervisor)
+        return [pid for pid, (_, line) in family.items() if words in line]
 
     def kill(self, part: str, number: int = 0, signum: int = signal.SIGKILL) -> bool:
         """Send one process of a part a signal; False if there is none just now."""

@@ -7,6 +7,7 @@ operators; the truth is written to SQL, fenced by the attempt.
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -50,6 +51,7 @@ class ScanWorker(Worker):
         )
         self._installation = installation
         self._cause: Failure | None = None
+        self._status: int | None = None
         self._releasing = False
         self._oom_kills = 0
         self._pid = os.getpid()
@@ -57,7 +59,7 @@ class ScanWorker(Worker):
     def fork_work_horse(self, job: Job, queue: Any) -> None:
         """Fork the slide process; what will explain its death starts anew."""
         self._pid = os.getpid()
-        self._cause, self._oom_kills = None, count_oom_kills()
+        self._cause, self._status, self._oom_kills = None, None, count_oom_kills()
         super().fork_work_horse(job, queue)
 
     def main_work_horse(self, job: Job, queue: Any) -> None:
@@ -66,32 +68,36 @@ class ScanWorker(Worker):
         self._installation.engine.dispose(close=False)
         super().main_work_horse(job, queue)
 
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Each second: SQL learns that the scan lives, and whether it should is asked there.
+    def wait_for_horse(self) -> Any:
+        """Wait for the slide process, and remember how it ended."""
+        pid, status, usage = super().wait_for_horse()
+        if status is not None:
+            self._status = status
+        return pid, status, usage
 
-        A database or queue server that does not answer for a while costs no work.
-        """
+    def monitor_work_horse(self, job: Job, queue: Any, execution: Execution) -> None:
+        """Watch the slide process to its end; SQL learns of it whatever Redis knows or answers."""
         try:
-            if not self._is_wanted(*parse_job_id(job.id)):
-                _log.info("killing the slide process: its attempt no longer counts", job=job.id)
-                self.kill_horse()
-            self._kill_if_hung(job)
-            super().maintain_heartbeats(job, execution)
-        except (RedisError, SQLAlchemyError) as err:
-            _log.warning("a server does not answer; the scan goes on", error=type(err).__name__)
+            super().monitor_work_horse(job, queue, execution)
+        finally:
+            self._end_attempt(*parse_job_id(job.id))
 
-    def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
-        """Write to SQL how the slide process died. A no-op if it had ended its attempt."""
-        scan_id, attempt = parse_job_id(job.id)
-        lifecycle = self._installation.lifecycle
-        if self._releasing:
-            lifecycle.release(scan_id, attempt)
-            _log.info("shutting down: the scan goes back to the queue", scan_id=scan_id)
-            return
-        oom = count_oom_kills() > self._oom_kills
-        failure = self._cause or explain_death(ret_val or 0, out_of_memory=oom)
-        state = lifecycle.fail(scan_id, attempt, failure)
-        _log.error("slide process died", scan_id=scan_id, message=failure.message, now=state)
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Each second: SQL learns that the scan lives, and whether it should is asked there."""
+        self._kill_if_unwanted(job)
+        self._kill_if_hung(job)
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as err:
+            _log.warning("Redis does not answer; the scan goes on", error=str(err))
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the slide process with its group; alone if it was forked just now and has none."""
+        with suppress(ProcessLookupError):
+            if os.getpgid(self.horse_pid) == os.getpgrp():
+                os.kill(self.horse_pid, sig)
+                return
+        super().kill_horse(sig)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT: give the running scan back to the queue and end."""
@@ -102,12 +108,20 @@ class ScanWorker(Worker):
             if self.horse_pid:
                 self.kill_horse()
 
-    def _is_wanted(self, scan_id: str, attempt: int) -> bool:
-        """Note a sign of life. A process that has just ended its attempt may end by itself."""
-        if self._installation.lifecycle.touch(scan_id, attempt):
-            return True
-        row = self._installation.scans.find_row(scan_id)
-        return row is not None and row.attempt == attempt and row.state != ScanState.CANCELLED
+    def _kill_if_unwanted(self, job: Job) -> None:
+        scan_id, attempt = parse_job_id(job.id)
+        if self._releasing:  # the signal came while the process was being forked
+            self.kill_horse()
+        try:
+            if self._installation.lifecycle.touch(scan_id, attempt):
+                return
+            row = self._installation.scans.find_row(scan_id)
+        except SQLAlchemyError as err:
+            _log.warning("the database does not answer; the scan goes on", error=type(err).__name__)
+            return
+        if row is None or row.state == ScanState.CANCELLED or row.attempt != attempt:
+            _log.info("killing the slide process: its attempt no longer counts", job=job.id)
+            self.kill_horse()
 
     def _kill_if_hung(self, job: Job) -> None:
         if job.started_at is None or not job.timeout:
@@ -116,6 +130,36 @@ class ScanWorker(Worker):
         if running_s > job.timeout + HUNG_AFTER_S:
             self._cause = timed_out(int(job.timeout))
             self.kill_horse()
+
+    def _end_attempt(self, scan_id: str, attempt: int) -> None:
+        """Write to SQL how the slide process ended, if it did not end its attempt itself.
+
+        An attempt that another worker runs is left alone: its job was handed out twice.
+        """
+        lifecycle = self._installation.lifecycle
+        try:
+            row = self._installation.scans.find_row(scan_id)
+            if row is None or (row.state, row.attempt, row.worker) != (
+                ScanState.RUNNING,
+                attempt,
+                self.name,
+            ):
+                return
+            if self._releasing:
+                lifecycle.release(scan_id, attempt)
+                _log.info("shutting down: the scan goes back to the queue", scan_id=scan_id)
+                return
+            oom = count_oom_kills() > self._oom_kills
+            failure = self._cause or explain_death(self._status, out_of_memory=oom)
+            state = lifecycle.fail(scan_id, attempt, failure)
+        except SQLAlchemyError as err:
+            _log.error(
+                "the database does not answer; the reconciler will miss the scan",
+                scan_id=scan_id,
+                error=type(err).__name__,
+            )
+            return
+        _log.error("slide process died", scan_id=scan_id, message=failure.message, now=state)
 
 
 def main() -> int:
@@ -135,29 +179,37 @@ def parse_job_id(name: str) -> tuple[str, int]:
     return scan_id, int(attempt)
 
 
-def explain_death(wait_status: int, *, out_of_memory: bool) -> Failure:
+def explain_death(wait_status: int | None, *, out_of_memory: bool) -> Failure:
     """What a process's wait status says to somebody who was not there.
 
     Args:
-        wait_status: as `os.wait` gives it.
+        wait_status: as `os.wait` gives it; None: it was not told.
         out_of_memory: the kernel killed a process for memory meanwhile.
     """
-    if os.WIFSIGNALED(wait_status):
-        number = os.WTERMSIG(wait_status)
-        name = signal.Signals(number).name
-        if number == signal.SIGKILL and out_of_memory:
-            return AnalysisError(
-                FailureCode.OUT_OF_MEMORY,
-                "the kernel killed the slide process for lack of memory (SIGKILL): give the worker"
-                " more memory, or fewer slides at a time",
-            ).failure
+    if wait_status is None:
+        return _lost("the slide process is gone, and the system did not tell how it ended")
+    code = os.waitstatus_to_exitcode(wait_status)
+    if code == -signal.SIGKILL and out_of_memory:
         return AnalysisError(
-            FailureCode.WORKER_LOST, f"the slide process was killed by signal {number} ({name})"
+            FailureCode.OUT_OF_MEMORY,
+            "the kernel killed the slide process for lack of memory (SIGKILL): give the worker"
+            " more memory, or fewer slides at a time",
         ).failure
-    status = os.waitstatus_to_exitcode(wait_status)
-    return AnalysisError(
-        FailureCode.WORKER_LOST, f"the slide process ended with exit code {status}"
-    ).failure
+    if code < 0:
+        return _lost(f"the slide process was killed by signal {-code} ({signal_name(-code)})")
+    return _lost(f"the slide process ended with exit code {code} before its scan did")
+
+
+def signal_name(number: int) -> str:
+    """`SIGSEGV` and the like; real-time signals have no names of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def _lost(message: str) -> Failure:
+    return AnalysisError(FailureCode.WORKER_LOST, message).failure
 
 
 def count_oom_kills(

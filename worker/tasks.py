@@ -8,7 +8,7 @@ stale process changes nothing.
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from rq.timeouts import JobTimeoutException
 from sqlalchemy import Row
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanParameters, Stage
@@ -43,6 +43,11 @@ RQ_WORKER: Final = "RQ_WORKER_ID"
 """How RQ tells the process it forked which worker's it is."""
 PROGRESS_EVERY_S: Final = 0.5
 """Progress is stored at most this often; the fence is looked at as often."""
+
+NO_ANSWER: Final = (OperationalError, InterfaceError)
+"""Of a database that is restarting, full, or out of reach."""
+WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Between tries to store the end of a scan, s: a database restarts within seconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +88,9 @@ def run_attempt(installation: Installation, scan_id: str, attempt: int, *, worke
         _end_failed(installation, row, timed_out(limit))
     except MemoryError:
         _end_failed(installation, row, _failure(FailureCode.OUT_OF_MEMORY, _NO_MEMORY))
+    except NO_ANSWER as err:
+        _log.warning("the database does not answer", error=type(err).__name__)
+        _end_failed(installation, row, _failure(FailureCode.WORKER_LOST, _NO_DATABASE))
     except OSError as err:
         if err.errno in {errno.ENOSPC, errno.EDQUOT}:
             _end_failed(installation, row, _failure(FailureCode.STORAGE_FULL, _NO_SPACE))
@@ -103,7 +111,7 @@ def timed_out(limit_s: int) -> Failure:
 
 def _analyse(installation: Installation, row: Row[Any]) -> None:
     settings, lifecycle = installation.settings, installation.lifecycle
-    progress = _Progress(lambda *where: lifecycle.advance(row.id, row.attempt, *where))
+    progress = Progress(lambda *where: lifecycle.advance(row.id, row.attempt, *where))
     parameters = ScanParameters.model_validate(row.parameters)
     path, sha256 = fetch_slide(installation, row)
     target = installation.layout.result_of(row.id, row.attempt)
@@ -131,7 +139,7 @@ def _analyse(installation: Installation, row: Row[Any]) -> None:
                 " the disk, and send the slide again",
             )
         write_results(target, results)
-    if not lifecycle.succeed(row.id, row.attempt, results.report):
+    if not insist(lambda: lifecycle.succeed(row.id, row.attempt, results.report)):
         raise Superseded
     _log.info("scan succeeded", cells=results.report.n_cells)
 
@@ -165,6 +173,21 @@ def fetch_slide(installation: Installation, row: Row[Any]) -> tuple[Path, str | 
         raise AnalysisError(FailureCode.SLIDE_UNREADABLE, err.message) from err
 
 
+def insist(write: Callable[[], bool], waits_s: Sequence[float] = WAITS_S) -> bool:
+    """A write for which hours of work may have been done: again and again while nobody answers.
+
+    Raises:
+        OperationalError, InterfaceError: nobody answered to the end.
+    """
+    for wait_s in waits_s:
+        try:
+            return write()
+        except NO_ANSWER as err:
+            _log.warning("the database does not answer; trying again", error=type(err).__name__)
+            time.sleep(wait_s)
+    return write()
+
+
 def _end_failed(installation: Installation, row: Row[Any], failure: Failure) -> None:
     state = installation.lifecycle.fail(row.id, row.attempt, failure)
     _log.warning("attempt failed", code=failure.code, message=failure.message, now=state)
@@ -185,10 +208,11 @@ def _failure(code: FailureCode, message: str) -> Failure:
 
 
 _NO_MEMORY: Final = "the worker had too little memory for this slide: give it more, or fewer slides"
+_NO_DATABASE: Final = "the database did not answer while the slide was in work; it is tried again"
 _NO_SPACE: Final = "the disk is full: free space; the scan is tried again"
 
 
-class _Progress:
+class Progress:
     """Stores progress now and then, and stops a process whose attempt no longer counts."""
 
     def __init__(self, advance: Callable[[Stage, int, int], bool]) -> None:
@@ -204,7 +228,7 @@ class _Progress:
             self.check()
 
     def check(self) -> None:
-        """Store where the scan stands.
+        """Store where the scan stands; a database that does not answer just now is not waited for.
 
         Raises:
             Superseded: the attempt no longer counts.
@@ -212,8 +236,8 @@ class _Progress:
         self._stored_at = time.monotonic()
         try:
             counts = self._advance(*self._where)
-        except OperationalError as err:  # it may answer again; the end of the scan needs it
-            _log.warning("the database does not answer; the scan goes on", error=str(err.orig))
+        except NO_ANSWER as err:
+            _log.warning("progress not stored", error=type(err).__name__)
             return
         if not counts:
             raise Superseded

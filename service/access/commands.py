@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.installation import Installation
 from service.layout import DataRoot
-from service.settings import ServiceSettings
+from service.settings import ServiceSettings, describe_wrong
 from service.store.audit import Action
 from service.store.columns import now
 from service.store.engine import database_url, migrate
@@ -102,7 +103,10 @@ def revoke(key_id: str, data: str | None) -> None:
 def _opened(data: str | None) -> Iterator[Installation]:
     """The installation; a database that does not answer is one line."""
     given: dict[str, Any] = {} if data is None else {"data": data}
-    settings = ServiceSettings(**given)
+    try:
+        settings = ServiceSettings(**given)
+    except ValidationError as err:
+        raise click.ClickException(describe_wrong(err)) from err
     try:
         DataRoot.of(settings).make()
         migrate(database_url(settings))

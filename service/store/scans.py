@@ -242,6 +242,11 @@ class Scans:
                 note_end(connection, scan_id, moment)
         return self.get(scan_id)
 
+    def forget_requests(self, scan_id: str) -> None:
+        """Have the `Idempotency-Key` that a scan was asked for with stand for nothing any more."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(IdempotencyRow).where(IdempotencyRow.scan_id == scan_id))
+
     def purge(self, scan_id: str) -> Row[Any]:
         """Forget a scan that is over, its reviews included; returns what was stored of it.
 

@@ -48,7 +48,7 @@ def resolve_callback(settings: ServiceSettings, parts: SplitResult) -> str:
     assert parts.hostname is not None
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
-    except OSError as err:
+    except (OSError, UnicodeError) as err:  # a label that is too long is the latter
         raise CallbackRefused(f"the host {parts.hostname!r} is unknown") from err
     addresses = [str(entry[4][0]) for entry in found]
     if not settings.webhook_private:

@@ -78,6 +78,6 @@ def test_the_front_stops_first_then_the_workers_then_what_they_use():
     assert order == {"api": 0, "reconciler": 0, "rq-1": 1, "rq-2": 1, "model": 2, "viewer": 3}
 
 
-def test_a_worker_may_finish_its_slide():
+def test_a_worker_has_time_to_give_its_scan_back():
     grace_s = {child.name: child.grace_s for child in worker_children({}, 1)}
     assert grace_s["rq-1"] == SLIDE_GRACE_S > grace_s["model"]

@@ -1,13 +1,13 @@
 """A disk that fills up: a small tmpfs, where this machine allows to mount one."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.disks import mounted
 from tests.integration.intake.conftest import Server, http
 from tests.slide_bytes import slide_bytes
 
@@ -20,15 +20,8 @@ MIB = 1 << 20
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    with mounted(tmp_path / "disk", 8 * MIB) as disk:
+        yield disk
 
 
 def chunked(size: int) -> Iterator[bytes]:

@@ -1,9 +1,7 @@
-"""Slides in an object store: a moto server in a process of its own speaks S3."""
+"""Slides in an object store that speaks S3."""
 
-import contextlib
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from service.intake.objects import fetch_to
 from service.intake.references import resolve_reference
 from service.layout import DataRoot
 from service.settings import ServiceSettings
+from tests.object_store import CREDENTIALS, running_store
 from tests.slide_bytes import limits, slide_bytes
 
 pytestmark = pytest.mark.integration
@@ -33,45 +32,22 @@ pytest.importorskip("s3fs")
 
 SLIDE = slide_bytes(20_000_000)
 PREFIXES = ("s3://lab/slides", "s3://other/")
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
     """A client of the store, which has `lab/slides/a.svs` and some others."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint}.items():
-            environment.setenv(name, value)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                assert time.monotonic() < deadline, "moto does not answer"
-                time.sleep(0.1)
-            client = boto3.client("s3", endpoint_url=endpoint)
-            client.create_bucket(Bucket="lab")
-            for key, content in {
-                "slides/a.svs": SLIDE,
-                "slides/größe 1.svs": SLIDE[:1000],
-                "slides/text.svs": b"text",
-                "slides2/a.svs": SLIDE[:1000],
-            }.items():
-                client.put_object(Bucket="lab", Key=key, Body=content)
-            yield client
-        finally:
-            process.terminate()
-            process.wait()
+    with running_store() as endpoint:
+        client = boto3.client("s3", endpoint_url=endpoint)
+        client.create_bucket(Bucket="lab")
+        for key, content in {
+            "slides/a.svs": SLIDE,
+            "slides/größe 1.svs": SLIDE[:1000],
+            "slides/text.svs": b"text",
+            "slides2/a.svs": SLIDE[:1000],
+        }.items():
+            client.put_object(Bucket="lab", Key=key, Body=content)
+        yield client
 
 
 @pytest.fixture
@@ -158,7 +134,7 @@ except ObjectStoreUnavailable as err:
     environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
     environment |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "HOME": "/nonexistent"}
     if missing == "store":
-        environment |= ENVIRONMENT
+        environment |= CREDENTIALS
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
