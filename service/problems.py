@@ -24,8 +24,9 @@ from service.contract.problem import Problem, ProblemCode
 from service.intake.errors import IntakeError
 from service.results import CellMissing, ResultsGone, ResultsNotReady
 from service.store.batches import BatchMissing, BatchOver
+from service.store.creation import IdempotencyMismatch
 from service.store.models import UnknownModel
-from service.store.scans import IdempotencyMismatch, ScanMissing, ScanNotOver
+from service.store.scan_rows import ScanMissing, ScanNotOver
 from service.viewer_client import (
     ModelUnavailable,
     PixelsUnreadable,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import ColumnElement, Row, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, or_, select, update
 
 from service.contract.scan import ScanState
 from service.installation import Installation
@@ -21,11 +21,13 @@ from service.slides import is_stored
 from service.store.audit import Action
 from service.store.columns import now
 from service.store.engine import writing
-from service.store.scans import OPEN, ScanMissing, ScanNotOver
-from service.store.tables import ScanRow, SlideRow
+from service.store.scan_rows import OPEN, ScanMissing, ScanNotOver
+from service.store.tables import IdempotencyRow, ScanRow, SlideRow
 
 ORPHAN_AGE_S: Final = 86_400
 """Results without a row are left alone for a day: their row may be about to be written."""
+REQUESTS_KEPT: Final = timedelta(days=7)
+"""How long an `Idempotency-Key` finds its scan."""
 SLICE: Final = 1000
 """Rows looked at in a round."""
 
@@ -61,9 +63,18 @@ class Retention:
 
     def run_once(self) -> None:
         """Remove what is due."""
+        self.expire_requests()
         self.expire_scans()
         self.expire_originals()
         self.sweep_orphans()
+
+    def expire_requests(self) -> int:
+        """Forget clients' names for requests that nobody will send again; how many."""
+        with writing(self._installation.engine) as connection:
+            expired = connection.execute(
+                delete(IdempotencyRow).where(IdempotencyRow.created_at < now() - REQUESTS_KEPT)
+            )
+        return int(expired.rowcount)
 
     def expire_scans(self) -> int:
         """Purge scans whose results were kept long enough; how many."""

@@ -16,8 +16,8 @@ from service.dispatch import hand_over
 from service.installation import Installation
 from service.problems import ApiProblem
 from service.store.audit import Action
+from service.store.creation import ClientRequest, Created, NewScan, SlideSource
 from service.store.keys import ApiKey
-from service.store.scans import ClientRequest, Created, SlideSource
 from service.webhooks.policy import check_callback
 
 _log = structlog.get_logger(__name__)
@@ -80,12 +80,16 @@ def submit(installation: Installation, submission: Submission) -> Created:
     if metadata.callback_url is not None:
         check_callback(installation.settings, str(metadata.callback_url))
     created = installation.scans.create(
-        submission.slide,
-        metadata,
-        submitted_by=caller.id,
-        model_sha256=installation.models.sha256_of(metadata.model or installation.settings.model),
-        request=submission.request,
-        batch_id=submission.batch_id,
+        NewScan(
+            submission.slide,
+            metadata,
+            submitted_by=caller.id,
+            model_sha256=installation.models.sha256_of(
+                metadata.model or installation.settings.model
+            ),
+            request=submission.request,
+            batch_id=submission.batch_id,
+        )
     )
     scan_id = created.scan.scan_id
     if created.fresh:

@@ -10,9 +10,9 @@ from service.contract.submission import ScanMetadata
 from service.installation import Installation
 from service.layout import DataRoot
 from service.settings import ServiceSettings
+from service.store.creation import NewScan, SlideSource
 from service.store.engine import database_url, migrate
 from service.store.keys import Role
-from service.store.scans import SlideSource
 from tests.analyses import random_cells, report_of
 from worker.cells import ClassifiedCells
 from worker.results import Results, write_results
@@ -54,10 +54,12 @@ def waiting_scan(installation: Installation, number: int = 1, **metadata: Any) -
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"II*\x00")
     created = installation.scans.create(
-        SlideSource(size_bytes=4, format="tiff", sha256=sha256),
-        ScanMetadata(**metadata),
-        submitted_by="test",
-        model_sha256=MODEL_SHA256,
+        NewScan(
+            SlideSource(size_bytes=4, format="tiff", sha256=sha256),
+            ScanMetadata(**metadata),
+            submitted_by="test",
+            model_sha256=MODEL_SHA256,
+        )
     )
     return created.scan.scan_id
 

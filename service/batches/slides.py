@@ -5,7 +5,7 @@ from service.contract.failure import AnalysisError, Failure, FailureCode
 from service.intake.errors import ReferenceRefused, SlideTooLarge
 from service.intake.references import resolve_reference
 from service.settings import ServiceSettings
-from service.store.scans import SlideSource
+from service.store.creation import SlideSource
 
 
 def find_slide(uri: str, settings: ServiceSettings) -> SlideSource | Failure:

@@ -13,7 +13,7 @@ from service.contract.problem import ProblemCode
 from service.contract.scan import Scan
 from service.installation import Installation
 from service.problems import ApiProblem, responses
-from service.store.scans import ScanMissing
+from service.store.scan_rows import ScanMissing
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])
 

@@ -17,8 +17,8 @@ from service.intake.intake import Intake
 from service.intake.receive import receive_slide
 from service.intake.references import resolve_reference
 from service.problems import ApiProblem, responses
+from service.store.creation import SlideSource
 from service.store.keys import ApiKey
-from service.store.scans import SlideSource
 from service.submission import Submission, check_room, submit
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])

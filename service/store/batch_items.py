@@ -18,8 +18,10 @@ from service.contract.failure import RETRYABLE, Failure, FailureCode
 from service.contract.scan import Priority, ScanParameters, ScanState
 from service.contract.submission import ScanMetadata
 from service.store.audit import Action
+from service.store.creation import NewScan, SlideSource, create_scan
 from service.store.engine import writing
-from service.store.scans import OPEN, Scans, SlideSource
+from service.store.scan_rows import OPEN
+from service.store.scans import Scans
 from service.store.tables import AuditRow, BatchItemRow, BatchRow, ScanRow
 
 SLICE: Final = 500
@@ -273,14 +275,8 @@ class BatchItems:
             priority=Priority.ARCHIVE,
             force=batch.force,
         )
-        created = self._scans.create_in(
-            connection,
-            slide,
-            metadata,
-            submitted_by=batch.submitted_by,
-            model_sha256=model_sha256,
-            batch_id=batch.id,
-        )
+        new = NewScan(slide, metadata, batch.submitted_by, model_sha256, batch_id=batch.id)
+        created = create_scan(connection, new)
         is_there = not created.fresh and created.scan.state is ScanState.SUCCEEDED
         _end(
             connection,

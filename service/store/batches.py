@@ -14,7 +14,7 @@ from service.contract.scan import Progress, ScanParameters
 from service.store.batch_items import UNFINISHED, BatchItems, NewItem, insert_items
 from service.store.columns import new_id, now
 from service.store.engine import writing
-from service.store.scans import StoreError
+from service.store.scan_rows import StoreError
 from service.store.tables import BatchItemRow, BatchRow
 
 

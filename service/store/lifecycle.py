@@ -17,7 +17,7 @@ from service.contract.scan import GroupSummary, ScanState, ScanSummary, Stage
 from service.store.columns import now
 from service.store.deliveries import note_end
 from service.store.engine import writing
-from service.store.scans import NOT_RUNNING
+from service.store.scan_rows import NOT_RUNNING
 from service.store.tables import ScanRow
 
 MAX_BACKOFF: Final = timedelta(minutes=10)

@@ -16,7 +16,7 @@ from service.contract.scan import Scan
 from service.installation import Installation
 from service.store.columns import now
 from service.store.engine import writing
-from service.store.scans import ScanMissing
+from service.store.scan_rows import ScanMissing
 from service.store.tables import DeliveryRow
 from service.webhooks.policy import CallbackRefused, check_callback, resolve_callback
 from service.webhooks.signature import HEADER, load_secret, sign

@@ -6,8 +6,8 @@ from service.batches import BatchFeeder
 from service.contract.scan import Priority
 from service.contract.submission import ScanMetadata
 from service.dispatch import Dispatcher, hand_over
+from service.store.creation import NewScan, SlideSource
 from service.store.models import ServedModel
-from service.store.scans import SlideSource
 from tests.batches import begin, work_off, write_slides
 from tests.installations import MODEL_SHA256, opened
 
@@ -41,10 +41,12 @@ def test_the_queue_holds_a_few_slides_of_many_and_interactive_ones_before_them(
         dispatcher.run_once()
     assert installation.jobs.depth() == {Priority.INTERACTIVE: 0, Priority.ARCHIVE: AHEAD}
     urgent = installation.scans.create(
-        SlideSource(size_bytes=4, sha256="a" * 64),
-        ScanMetadata(),
-        submitted_by="lis",
-        model_sha256=MODEL_SHA256,
+        NewScan(
+            SlideSource(size_bytes=4, sha256="a" * 64),
+            ScanMetadata(),
+            submitted_by="lis",
+            model_sha256=MODEL_SHA256,
+        )
     )
     assert hand_over(installation, installation.scans.row(urgent.scan.scan_id))
     assert installation.jobs.depth() == {Priority.INTERACTIVE: 1, Priority.ARCHIVE: AHEAD}

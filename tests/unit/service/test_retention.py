@@ -16,10 +16,12 @@ from service.problems import ApiProblem
 from service.retention import ORPHAN_AGE_S, Retention, purge_scan
 from service.store.audit import Action
 from service.store.columns import now
+from service.store.creation import ClientRequest, NewScan, SlideSource
 from service.store.engine import writing
 from service.store.keys import Role
-from service.store.scans import ScanFilter, ScanMissing, ScanNotOver, SlideSource
-from service.store.tables import AuditRow, ScanRow, SlideRow
+from service.store.scan_rows import ScanMissing, ScanNotOver
+from service.store.scans import ScanFilter
+from service.store.tables import AuditRow, IdempotencyRow, ScanRow, SlideRow
 from service.submission import Submission, submit
 from tests.installations import finished_scan, waiting_scan
 from tests.slide_bytes import slide_bytes
@@ -251,3 +253,16 @@ def send_again(installation, caller, sha256):
     source = SlideSource(size_bytes=4, sha256=sha256)
     created = submit(installation, Submission(source, ScanMetadata(force=True), caller, "key"))
     return created.scan.scan_id if created.scan.state is ScanState.QUEUED else None
+
+
+@pytest.mark.parametrize(("days", "found"), [(6.9, True), (7.1, False)])
+def test_a_clients_name_for_a_request_is_kept_for_a_week(installation, days, found):
+    request = ClientRequest("key-1", "f" * 64)
+    new = NewScan(SlideSource(1, sha256="a" * 64), ScanMetadata(force=True), "lis", "", request)
+    first = installation.scans.create(new)
+    with installation.engine.begin() as connection:
+        moment = now() - timedelta(days=days)
+        connection.execute(update(IdempotencyRow).values(created_at=moment))
+    Retention(installation).expire_requests()
+    again = installation.scans.create(new)
+    assert (again.scan.scan_id == first.scan.scan_id) is found

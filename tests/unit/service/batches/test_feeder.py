@@ -10,7 +10,8 @@ from service.contract.scan import Priority, RegionChoice, ScanParameters, ScanSt
 from service.contract.submission import ScanMetadata
 from service.installation import Installation
 from service.store.audit import Action
-from service.store.scans import ScanFilter, SlideSource
+from service.store.creation import NewScan, SlideSource
+from service.store.scans import ScanFilter
 from tests.batches import (
     begin,
     items_of,
@@ -92,10 +93,12 @@ def test_interactive_scans_take_no_room_from_a_batch_nor_wait_behind_it(
     write_slides(archive, [f"{n:02}.svs" for n in range(10)])
     for n in range(8):
         installation.scans.create(
-            SlideSource(size_bytes=1, sha256=f"{n:064x}"),
-            ScanMetadata(),
-            submitted_by="lis",
-            model_sha256="2" * 64,
+            NewScan(
+                SlideSource(size_bytes=1, sha256=f"{n:064x}"),
+                ScanMetadata(),
+                submitted_by="lis",
+                model_sha256="2" * 64,
+            )
         )
     begin(installation, archive)
     for _ in range(2):
@@ -236,10 +239,12 @@ def test_a_batch_waits_for_a_scan_that_somebody_else_asked_for(installation, fee
     (path,) = write_slides(archive, ["a.svs"])
     state = Path(path).stat()
     created = installation.scans.create(
-        SlideSource(size_bytes=state.st_size, uri=path, version=str(state.st_mtime_ns)),
-        ScanMetadata(),
-        submitted_by="lis",
-        model_sha256="2" * 64,
+        NewScan(
+            SlideSource(size_bytes=state.st_size, uri=path, version=str(state.st_mtime_ns)),
+            ScanMetadata(),
+            submitted_by="lis",
+            model_sha256="2" * 64,
+        )
     )
     batch = begin(installation, archive)
     feeder.run_once()

@@ -6,7 +6,7 @@ import pytest
 from service.batches.slides import find_slide
 from service.contract.failure import Failure
 from service.settings import ServiceSettings
-from service.store.scans import SlideSource
+from service.store.creation import SlideSource
 from tests.batches import write_slides
 
 

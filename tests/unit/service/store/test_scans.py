@@ -6,17 +6,11 @@ from service.contract.failure import AnalysisError, FailureCode
 from service.contract.scan import Priority, ScanState, Stage
 from service.contract.submission import ScanMetadata
 from service.store.columns import now
+from service.store.creation import ClientRequest, IdempotencyMismatch, NewScan, SlideSource
 from service.store.engine import connect
 from service.store.lifecycle import Lifecycle, Retries
-from service.store.scans import (
-    ClientRequest,
-    IdempotencyMismatch,
-    ScanFilter,
-    ScanMissing,
-    ScanNotOver,
-    Scans,
-    SlideSource,
-)
+from service.store.scan_rows import ScanMissing, ScanNotOver
+from service.store.scans import ScanFilter, Scans
 from tests.analyses import cells_with, report_of
 
 MODEL = "2" * 64
@@ -44,11 +38,9 @@ def lifecycle(engine):
 
 def create(scans: Scans, slide: SlideSource = SLIDE, request=None, **metadata):
     return scans.create(
-        slide,
-        ScanMetadata(**metadata),
-        submitted_by="lis",
-        model_sha256=MODEL,
-        request=request,
+        NewScan(
+            slide, ScanMetadata(**metadata), submitted_by="lis", model_sha256=MODEL, request=request
+        )
     )
 
 
@@ -88,7 +80,7 @@ class TestCreating:
 
     def test_another_model_gives_another_scan(self, scans):
         create(scans)
-        other = scans.create(SLIDE, ScanMetadata(), submitted_by="lis", model_sha256="3" * 64)
+        other = scans.create(NewScan(SLIDE, ScanMetadata(), "lis", "3" * 64))
         assert other.fresh
 
     def test_twenty_equal_requests_at_once_make_one_scan(self, scans):
@@ -113,6 +105,23 @@ class TestCreating:
         lifecycle.claim(scan_id, 1, "w")
         lifecycle.fail(scan_id, 1, UNREADABLE)
         assert create(scans).fresh
+
+    def test_a_slide_that_waits_behind_an_archive_comes_forward_when_somebody_wants_it(self, scans):
+        first = create(scans, priority=Priority.ARCHIVE)
+        assert scans.get(first.scan.scan_id).priority is Priority.ARCHIVE
+        again = create(scans)
+        assert (again.fresh, again.scan.priority) == (False, Priority.INTERACTIVE)
+        assert create(scans, priority=Priority.ARCHIVE).scan.priority is Priority.INTERACTIVE
+
+    def test_who_joins_an_open_scan_is_told_of_its_end_if_nobody_else_is(self, scans, lifecycle):
+        scan_id = create(scans).scan.scan_id
+        create(scans, callback_url="https://lis.example/1")
+        create(scans, callback_url="https://lis.example/2")
+        assert scans.row(scan_id).callback_url == "https://lis.example/1"
+        lifecycle.claim(scan_id, 1, "w")
+        lifecycle.succeed(scan_id, 1, report())
+        create(scans, callback_url="https://lis.example/3")
+        assert scans.row(scan_id).callback_url == "https://lis.example/1"
 
     def test_a_file_that_changed_at_its_uri_is_another_slide(self, scans):
         first = SlideSource(size_bytes=5, uri="/slides/a.svs", version="1")
@@ -220,10 +229,10 @@ class TestRunning:
         assert scans.get(scan_id) == before
 
     def test_another_model_than_promised_does_not_stand_for_it(self, scans, lifecycle):
-        created = scans.create(SLIDE, ScanMetadata(), submitted_by="lis", model_sha256="9" * 64)
+        created = scans.create(NewScan(SLIDE, ScanMetadata(), "lis", "9" * 64))
         lifecycle.claim(created.scan.scan_id, 1, "w")
         lifecycle.succeed(created.scan.scan_id, 1, report())
-        again = scans.create(SLIDE, ScanMetadata(), submitted_by="lis", model_sha256="9" * 64)
+        again = scans.create(NewScan(SLIDE, ScanMetadata(), "lis", "9" * 64))
         assert again.fresh
 
 
