@@ -9,7 +9,7 @@ from typing import Any, Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
-from rq import Worker
+from rq.worker_registration import get_keys
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,6 +43,16 @@ def model_states(installation: Installation) -> list[dict[str, Any]]:
     return [json.loads(state) for state in states if state is not None]
 
 
+def count_workers(installation: Installation) -> int:
+    """Workers that gave a sign of life lately; RQ's own count has those that were killed too.
+
+    Raises:
+        RedisError: the queue server does not answer.
+    """
+    names = get_keys(connection=installation.redis)
+    return int(installation.redis.exists(*names)) if names else 0
+
+
 def examine(installation: Installation) -> Sequence[Check]:
     """Everything a scan needs, each part by itself."""
     checks = [
@@ -50,7 +60,7 @@ def examine(installation: Installation) -> Sequence[Check]:
     ]
     try:
         installation.redis.ping()
-        workers = Worker.count(connection=installation.redis)
+        workers = count_workers(installation)
         models = len(model_states(installation))
     except RedisError:
         gone = "the queue server does not answer"
@@ -118,7 +128,7 @@ class InstallationCollector(Collector):
     def _read_queue(self) -> list[Metric]:
         installation = self._installation
         depth = [(str(queue), n) for queue, n in installation.jobs.depth().items()]
-        workers = [(Worker.count(connection=installation.redis),)]
+        workers = [(count_workers(installation),)]
         metrics: list[Metric] = [
             _gauge("smearscan_queue_depth", "Jobs that wait.", ("queue",), depth),
             _gauge("smearscan_workers", "Workers that live.", (), workers),

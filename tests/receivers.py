@@ -74,7 +74,7 @@ def receiving(*answers: int | tuple[int, dict[str, str]], port: int = 0) -> Iter
 
 
 def is_signed(message: Message, secret: str) -> bool:
-    """As docs/configuration.md tells a receiver to check."""
+    """As docs/operations.md tells a receiver to check."""
     parts = dict(p.split("=", 1) for p in message.headers["X-Smearscan-Signature"].split(","))
     signed = parts["t"].encode() + b"." + message.body
     expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()

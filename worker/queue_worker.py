@@ -18,6 +18,7 @@ from rq import Worker
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker_registration import register
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.contract.failure import AnalysisError, Failure, FailureCode
@@ -35,11 +36,19 @@ HUNG_AFTER_S: Final = 5
 """A process that did not end by itself at its timeout is killed this much later, s. Python's alarm
 cannot interrupt a decoder that does not return."""
 
+IDLE_TTL_S: Final = 20
+"""An idle worker looks up from the queue 15 s before this, and says that it lives."""
+SEEN_FOR_S: Final = 30
+"""An idle worker that was killed counts as living for this long, s."""
+
 _log = structlog.get_logger(__name__)
 
 
 class ScanWorker(Worker):
     """Works off the queues of an installation, one slide at a time."""
+
+    max_connection_wait_time = 5.0
+    """Between looks for a queue server that is gone, at most, s."""
 
     def __init__(self, installation: Installation, name: str) -> None:
         super().__init__(
@@ -48,6 +57,7 @@ class ScanWorker(Worker):
             connection=installation.redis,
             serializer=JSONSerializer,
             job_monitoring_interval=BEAT_S,
+            worker_ttl=IDLE_TTL_S,
         )
         self._installation = installation
         self._cause: Failure | None = None
@@ -55,6 +65,11 @@ class ScanWorker(Worker):
         self._releasing = False
         self._oom_kills = 0
         self._pid = os.getpid()
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Say that the worker lives; also to a server that has forgotten its name."""
+        super().heartbeat(timeout or SEEN_FOR_S, pipeline)
+        register(self, pipeline)
 
     def fork_work_horse(self, job: Job, queue: Any) -> None:
         """Fork the slide process; what will explain its death starts anew."""

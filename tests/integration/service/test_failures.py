@@ -160,7 +160,8 @@ def test_a_queue_that_lost_everything_loses_no_scan(service, demo_slide, done):
     with Redis(unix_socket_path=str(DataRoot(service.data).redis_socket)) as redis:
         redis.flushall()
     assert [service.await_end(name)["state"] for name in names] == ["succeeded"] * 5
-    assert {attempt for (attempt,) in rows(service, "tries", f"id IN {tuple(names)}")} == {0}
+    assert {tries for (tries,) in rows(service, "tries", f"id IN {tuple(names)}")} == {0}
+    service.wait(service.is_ready, "ready: workers make themselves known again", 30)
 
 
 def test_two_workers_process_each_scan_once(service, demo_slide, done):
@@ -187,7 +188,7 @@ def test_a_second_service_on_the_same_directory_is_refused(service):
     )
     assert second.returncode == 1
     assert f"process {service.process.pid}" in second.stderr
-    assert service.is_ready()
+    service.wait(service.is_ready, "ready", 30)
 
 
 def test_keys_are_made_and_revoked_beside_a_running_service(service):
