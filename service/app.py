@@ -52,6 +52,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # behind TLS the redirect would name http, and keys would follow it
     )
     app.state.intake = intake
     app.state.event_streams = set()
@@ -62,7 +63,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for part in (health, posting, events, reports, cells, scans, batches):
         app.include_router(part.router)
     app.include_router(make_pixel_router(viewer))
-    app.include_router(make_upload_router(intake, uploader))
+    app.include_router(make_upload_router(intake, uploader, problems.responses))
     _describe_problems(app)
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, takes_uploads=takes_uploads)
     return app
