@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from service.store.engine import connect, migrate
-from tests.servers import Valkey, postgresql_binaries, running_postgresql, short_directory
+from service.store.engine import migrate
+from tests.servers import (
+    Valkey,
+    empty_database,
+    postgresql_binaries,
+    running_postgresql,
+    short_directory,
+)
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -55,11 +61,7 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def postgresql_database(postgresql: str) -> str:
     """URL of a PostgreSQL database with nothing in it, not even a schema's tables."""
-    engine = connect(postgresql)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
-    engine.dispose()
+    empty_database(postgresql)
     return postgresql
 
 

@@ -58,6 +58,11 @@ HOSTILE = (
     "\u0661\u0662",  # Arabic digits
 )
 """Text that breaks what takes text at its word; PostgreSQL refuses U+0000."""
+_HOOKS = """
+import schemathesis
+
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+"""
 NO_VIEWER = ("2xx", "3xx", "4xx", "503")
 """Pixels without a viewer: unavailable, with `Retry-After`."""
 
@@ -132,17 +137,19 @@ def fuzz(
         known: names with which paths are filled most of the time.
         phases: of schemathesis, comma-separated.
         examples: per operation, at most.
-        seed: decides what is sent.
+        seed: decides what is sent; None: the same every time.
     """
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "schemathesis.toml"
-        config.write_text(_configure(client, known), "utf-8")
+        hooks = config.with_name("hooks.py")
+        hooks.write_text(_HOOKS, "utf-8")
+        config.write_text(_configure(client, known, hooks), "utf-8")
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),
             f"{client.base_url}/v1/openapi.json",
-            *("--phases", phases, "--max-examples", str(examples), "--seed", str(seed)),
-            *("--checks", ",".join(CHECKS), "--no-shrink", "--generation-deterministic"),
-            *("--continue-on-failure", "--no-color"),
+            *(["--generation-deterministic"] if seed is None else ["--seed", str(seed)]),
+            *("--phases", phases, "--max-examples", str(examples), "--checks", ",".join(CHECKS)),
+            *("--no-shrink", "--continue-on-failure", "--no-color"),
             *("--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "30"),
         ]
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", "NO_PROXY": "*"}
@@ -151,7 +158,7 @@ def fuzz(
         )
 
 
-def _configure(client: httpx.Client, known: Known) -> str:
+def _configure(client: httpx.Client, known: Known, hooks: Path) -> str:
     """TOML; JSON's strings, numbers and lists are TOML's too."""
     lists = {
         "scans": known.scans,
@@ -165,6 +172,8 @@ def _configure(client: httpx.Client, known: Known) -> str:
         for name, values in lists.items()
     )
     return f"""
+hooks = {json.dumps(str(hooks))}
+
 [headers]
 Authorization = {json.dumps(client.headers["authorization"])}
 

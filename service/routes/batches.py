@@ -87,8 +87,8 @@ def create_batch(
 def list_batches(
     served: Served,
     caller: Reader,
-    state: BatchState | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    state: Annotated[BatchState | None, Query(description="In this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 50,
     cursor: NameCursor = None,
 ) -> BatchPage:
     """Batches, newest first."""
@@ -137,8 +137,8 @@ def list_items(
     batch_id: BatchName,
     served: Served,
     caller: Reader,
-    state: ItemState | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
+    state: Annotated[ItemState | None, Query(description="In this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="At most so many.")] = 100,
     cursor: NumberCursor = None,
 ) -> BatchItemPage:
     """A batch's slides in the order in which they were found."""

@@ -29,7 +29,7 @@ from service.store.audit import Action
 router = APIRouter(prefix="/v1", tags=["results"])
 
 MAX_PAGE: Final = 500
-Probability = Annotated[float | None, Query(ge=0, le=1)]
+Probability = Annotated[float | None, Query(ge=0, le=1, description="At least this probability.")]
 
 REVIEW_COLUMNS: Final = (
     "scan_id",
@@ -62,7 +62,7 @@ def list_cells(
             pattern=f"^-?({'|'.join(SORTABLE)})$",
         ),
     ] = "id",
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 100,
     cursor: NumberCursor = None,
 ) -> CellPage:
     """Cells of a scan that succeeded, filtered and sorted."""

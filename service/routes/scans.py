@@ -21,14 +21,16 @@ MAX_PAGE: Final = 200
 def list_scans(
     served: Served,
     caller: Reader,
-    state: ScanState | None = None,
+    state: Annotated[ScanState | None, Query(description="In this state.")] = None,
     accession: LabelQuery = None,
     batch_id: BatchQuery = None,
-    slide_sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
-    priority: Priority | None = None,
+    slide_sha256: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{64}$", description="Of the slide's bytes, hex.")
+    ] = None,
+    priority: Annotated[Priority | None, Query(description="In this queue.")] = None,
     submitted_from: Annotated[Moment | None, Query(description="At this moment or later.")] = None,
     submitted_to: Annotated[Moment | None, Query(description="Before this moment.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 50,
     cursor: NameCursor = None,
 ) -> ScanPage:
     """Scans, newest first. Moments need a zone, e.g. 2026-01-31T09:30:00Z."""
