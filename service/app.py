@@ -26,8 +26,18 @@ DESCRIPTION: Final = """\
 Post a scan of a peripheral blood smear; get the leukocyte differential and the blast count.
 
 **Research use only. Not for diagnostic use.** Every error is a problem document (RFC 9457) whose
-`code` is one of a fixed list.
+`code` is one of a fixed list; docs/api.md says what to do about each. This document is at
+`/v1/openapi.json` and asks for no key.
 """
+
+TAGS: Final = (
+    {"name": "scans", "description": "Post a slide, follow its scan, cancel it."},
+    {"name": "results", "description": "Reports and cells, and what people say of cells."},
+    {"name": "viewing", "description": "Pixels of the slide and its cells."},
+    {"name": "batches", "description": "Scan an archive, after everything that is more urgent."},
+    {"name": "uploads", "description": "Slides in pieces: tus 1.0.0."},
+    {"name": "health", "description": "For orchestrators; no key is asked."},
+)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -48,6 +58,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         title="smearscan",
         version=version("smearscan"),
         description=DESCRIPTION,
+        openapi_tags=[*TAGS],
         lifespan=lifespan,
         openapi_url="/v1/openapi.json",
         docs_url=None,
