@@ -26,8 +26,18 @@ DESCRIPTION: Final = """\
 Post a scan of a peripheral blood smear; get the leukocyte differential and the blast count.
 
 **Research use only. Not for diagnostic use.** Every error is a problem document (RFC 9457) whose
-`code` is one of a fixed list.
+`code` is one of a fixed list; docs/api.md says what to do about each. This document is at
+`/v1/openapi.json` and asks for no key.
 """
+
+TAGS: Final = (
+    {"name": "scans", "description": "Post a slide, follow its scan, cancel it."},
+    {"name": "results", "description": "Reports and cells, and what people say of cells."},
+    {"name": "viewing", "description": "Pixels of the slide and its cells."},
+    {"name": "batches", "description": "Scan an archive, after everything that is more urgent."},
+    {"name": "uploads", "description": "Slides in pieces: tus 1.0.0."},
+    {"name": "health", "description": "For orchestrators; no key is asked."},
+)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -48,10 +58,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         title="smearscan",
         version=version("smearscan"),
         description=DESCRIPTION,
+        openapi_tags=[*TAGS],
         lifespan=lifespan,
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # behind TLS the redirect would name http, and keys would follow it
     )
     app.state.intake = intake
     app.state.event_streams = set()
@@ -62,7 +74,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for part in (health, posting, events, reports, cells, scans, batches):
         app.include_router(part.router)
     app.include_router(make_pixel_router(viewer))
-    app.include_router(make_upload_router(intake, uploader))
+    app.include_router(make_upload_router(intake, uploader, problems.responses))
     _describe_problems(app)
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, takes_uploads=takes_uploads)
     return app

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.batches.manifest import ManifestInvalid
 from service.batches.places import SourceRefused
@@ -111,6 +112,7 @@ VIEWER_PROBLEMS: Final[dict[type[ViewerError], tuple[int, ProblemCode]]] = {
 }
 """Why there are no pixels → status and code; the words are the error's own."""
 
+_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _BY_STATUS: Final = {
     400: ProblemCode.INVALID_REQUEST,
     401: ProblemCode.UNAUTHENTICATED,
@@ -176,7 +178,11 @@ def install(app: FastAPI) -> None:
     async def on_http(request: Request, err: Exception) -> Response:
         assert isinstance(err, HTTPException)
         code = _BY_STATUS.get(err.status_code, ProblemCode.INVALID_REQUEST)
-        return answer(request, err.status_code, code, str(err.detail), headers=err.headers)
+        headers, detail = dict(err.headers or {}), str(err.detail)
+        if err.status_code == 405:
+            headers["Allow"] = allowed = ", ".join(_methods_of(request))
+            detail = f"This address does not take {request.method[:20]}: send {allowed}."
+        return answer(request, err.status_code, code, detail, headers=headers)
 
     async def on_invalid(request: Request, err: Exception) -> Response:
         assert isinstance(err, RequestValidationError)
@@ -207,6 +213,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_unexpected)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What an address takes; the router itself tells the methods of one of its routes only."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 def _phrase(status: int) -> str:

@@ -60,6 +60,8 @@ def _check_header(header: list[str]) -> None:
 
 
 def _read_row(header: list[str], row: list[str], line: int) -> NewItem:
+    if any("\0" in cell for cell in row):
+        raise ManifestInvalid(f"line {line} holds a NUL character: save the manifest as UTF-8")
     cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
     uri = cells.get(URI, "")
     if not uri or len(row) != len(header):

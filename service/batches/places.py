@@ -82,7 +82,10 @@ def unreadable(message: str) -> Failure:
 
 def _as_path(uri: str) -> str:
     if uri.startswith("file:"):
-        parts = urlsplit(uri)
+        try:
+            parts = urlsplit(uri)
+        except ValueError as err:  # e.g. a bracket without its pair
+            raise SourceRefused("it is not a file: URI: check it") from err
         if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
             raise SourceRefused("the file: URI names another machine or more than a path")
         uri = unquote(parts.path)

@@ -24,7 +24,12 @@ class ReviewRequest(Record):
     """A person's label."""
 
     label: ReviewLabel = Field(description="A class code, `other` or `artefact`.")
-    comment: str | None = Field(default=None, max_length=2000, description="Why, or null.")
+    comment: str | None = Field(
+        default=None,
+        max_length=2000,
+        pattern=r"^[^\x00]*$",
+        description="Why, or null; without NUL characters.",
+    )
 
 
 class Review(Record):

@@ -22,7 +22,10 @@ class CellGroup(Record):
     """Classes that are counted together; P(group) is the sum of their probabilities."""
 
     name: str = Field(
-        min_length=1, max_length=80, description="What the report calls the group, e.g. 'blasts'."
+        min_length=1,
+        max_length=80,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="What the report calls the group, e.g. 'blasts'; no control characters.",
     )
     classes: ClassSet = Field(min_length=1, description="The group's classes, in taxonomy order.")
 

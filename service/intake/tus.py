@@ -14,7 +14,6 @@ from service.intake.intake import Intake, read_length
 from service.intake.piece import Piece
 from service.intake.tus_headers import (
     ALGORITHMS,
-    CONTENT_TYPE,
     EXTENSIONS,
     VERSION,
     as_date,
@@ -24,6 +23,7 @@ from service.intake.tus_headers import (
     read_metadata,
     read_number,
 )
+from service.intake.tus_openapi import DescribeProblems, answers, asks, no_problems
 
 PREFIX: Final = "/v1/uploads"
 
@@ -49,7 +49,11 @@ class TusRoute(APIRoute):
         return handle_tus
 
 
-def make_router(intake: Intake, owner_dependency: Callable[..., Any]) -> APIRouter:
+def make_router(
+    intake: Intake,
+    owner_dependency: Callable[..., Any],
+    describe_problems: DescribeProblems = no_problems,
+) -> APIRouter:
     """Routes below `/v1/uploads`.
 
     They raise `IntakeError`, which the application turns into a response with the error's status
@@ -59,13 +63,26 @@ def make_router(intake: Intake, owner_dependency: Callable[..., Any]) -> APIRout
         intake: of this process.
         owner_dependency: a FastAPI dependency that gives the caller's name as a string, or refuses
             the request; uploads of others look as if they were not there.
+        describe_problems: gives OpenAPI's description of problem documents by status.
     """
     router = APIRouter(prefix=PREFIX, tags=["uploads"], route_class=TusRoute)
     uploads = intake.uploads
     Owner = Annotated[str, Depends(owner_dependency)]  # noqa: N806
 
-    @router.options("", status_code=204, summary="What this tus server can do")
+    @router.options(
+        "",
+        status_code=204,
+        response_class=Response,
+        summary="What this tus server can do",
+        responses=answers(
+            204,
+            "Limits and extensions.",
+            *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size"),
+            "Tus-Checksum-Algorithm",
+        ),
+    )
     async def options_uploads() -> Response:
+        """Asks for no key."""
         return Response(
             status_code=204,
             headers={
@@ -76,8 +93,25 @@ def make_router(intake: Intake, owner_dependency: Callable[..., Any]) -> APIRout
             },
         )
 
-    @router.post("", status_code=201, summary="Begin a resumable upload")
+    @router.post(
+        "",
+        status_code=201,
+        response_class=Response,
+        summary="Begin a resumable upload",
+        openapi_extra=asks(
+            *("Tus-Resumable", "Upload-Length", "Upload-Metadata", "Upload-Checksum"), body=False
+        ),
+        responses={
+            **describe_problems(400, 408, 409, 412, 413, 415, 423, 460, 507),
+            **answers(
+                201,
+                "It has begun.",
+                *("Tus-Resumable", "Location", "Upload-Offset", "Upload-Expires"),
+            ),
+        },
+    )
     async def create_upload(request: Request, owner: Owner) -> Response:
+        """The first piece may come with it. An upload that gets no piece for a day is removed."""
         headers = request.headers
         check_version(headers)
         for name in ("upload-defer-length", "upload-concat"):
@@ -96,8 +130,23 @@ def make_router(intake: Intake, owner_dependency: Callable[..., Any]) -> APIRout
         answer.update(await _expiry(upload_id, owner))
         return Response(status_code=201, headers=answer)
 
-    @router.head("/{upload_id}", summary="How far an upload has come")
+    @router.head(
+        "/{upload_id}",
+        response_class=Response,
+        summary="How far an upload has come",
+        openapi_extra=asks("Tus-Resumable"),
+        responses={
+            **describe_problems(404, 410, 412),
+            **answers(
+                200,
+                "Where it stands.",
+                *("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Expires"),
+                "Upload-Metadata",
+            ),
+        },
+    )
     async def head_upload(request: Request, upload_id: UploadId, owner: Owner) -> Response:
+        """Ask before going on after a broken connection."""
         check_version(request.headers)
         state = await intake.run(uploads.look_up, upload_id, owner)
         answer = {
@@ -113,15 +162,16 @@ def make_router(intake: Intake, owner_dependency: Callable[..., Any]) -> APIRout
     @router.patch(
         "/{upload_id}",
         status_code=204,
+        response_class=Response,
         summary="Send the next piece of an upload",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-            }
+        openapi_extra=asks("Tus-Resumable", "Upload-Offset", "Upload-Checksum", body=True),
+        responses={
+            **describe_problems(400, 404, 408, 409, 410, 412, 413, 415, 423, 460, 507),
+            **answers(204, "It has arrived.", "Tus-Resumable", "Upload-Offset", "Upload-Expires"),
         },
     )
     async def patch_upload(request: Request, upload_id: UploadId, owner: Owner) -> Response:
+        """What arrived before a broken connection is kept, unless a checksum was sent with it."""
         check_version(request.headers)
         check_content_type(request.headers)
         offset = read_number(request.headers, "upload-offset")
@@ -129,14 +179,36 @@ def make_router(intake: Intake, owner_dependency: Callable[..., Any]) -> APIRout
         answer = {"Upload-Offset": str(offset), **await _expiry(upload_id, owner)}
         return Response(status_code=204, headers=answer)
 
-    @router.delete("/{upload_id}", status_code=204, summary="Give an upload up")
+    @router.delete(
+        "/{upload_id}",
+        status_code=204,
+        response_class=Response,
+        summary="Give an upload up",
+        openapi_extra=asks("Tus-Resumable"),
+        responses={
+            **describe_problems(404, 410, 412, 423),
+            **answers(204, "It is removed.", "Tus-Resumable"),
+        },
+    )
     async def delete_upload(request: Request, upload_id: UploadId, owner: Owner) -> Response:
+        """A slide that it became stays."""
         check_version(request.headers)
         await intake.run(uploads.remove, upload_id, owner)
         return Response(status_code=204)
 
-    @router.post("/{upload_id}", summary="PATCH or DELETE for clients that cannot send them")
+    @router.post(
+        "/{upload_id}",
+        status_code=204,
+        response_class=Response,
+        summary="PATCH or DELETE for clients that cannot send them",
+        openapi_extra=asks("Tus-Resumable", "X-HTTP-Method-Override", body=False),
+        responses={
+            **describe_problems(400, 404, 408, 409, 410, 412, 413, 415, 423, 460, 507),
+            **answers(204, "Done.", "Tus-Resumable", "Upload-Offset", "Upload-Expires"),
+        },
+    )
     async def override_method(request: Request, upload_id: UploadId, owner: Owner) -> Response:
+        """Other headers and the body are those of the method that is meant."""
         match request.headers.get("x-http-method-override", "").upper():
             case "PATCH":
                 return await patch_upload(request, upload_id, owner)

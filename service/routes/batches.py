@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.access.authentication import Reader, Served, Submitter
@@ -17,15 +17,14 @@ from service.contract.batch import (
     BatchState,
     ItemState,
 )
-from service.contract.record import ScanId
 from service.problems import responses
+from service.routes.names import BatchName, NameCursor, NumberCursor
 from service.store.audit import Action
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 MAX_PAGE: Final = 200
 MAX_ITEMS: Final = 1000
-BatchId = Annotated[ScanId, Path(description="As `POST /v1/batches` answered it.")]
 
 _EXAMPLES: Final[dict[str, Any]] = {
     "archive": {
@@ -88,9 +87,9 @@ def create_batch(
 def list_batches(
     served: Served,
     caller: Reader,
-    state: BatchState | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    state: Annotated[BatchState | None, Query(description="In this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 50,
+    cursor: NameCursor = None,
 ) -> BatchPage:
     """Batches, newest first."""
     found = served.batches.list(state=state, limit=limit + 1, before=cursor)
@@ -99,13 +98,13 @@ def list_batches(
 
 
 @router.get("/{batch_id}", responses=responses(404))
-def get_batch(batch_id: BatchId, served: Served, caller: Reader) -> Batch:
+def get_batch(batch_id: BatchName, served: Served, caller: Reader) -> Batch:
     """Where a batch stands."""
     return served.batches.get(batch_id)
 
 
 @router.post("/{batch_id}/pause", responses=responses(404, 409))
-def pause_batch(batch_id: BatchId, served: Served, caller: Submitter) -> Batch:
+def pause_batch(batch_id: BatchName, served: Served, caller: Submitter) -> Batch:
     """Begin no further scan; those that wait or run go on."""
     batch = served.batches.pause(batch_id)
     _note_change(served, caller.id, batch)
@@ -113,7 +112,7 @@ def pause_batch(batch_id: BatchId, served: Served, caller: Submitter) -> Batch:
 
 
 @router.post("/{batch_id}/resume", responses=responses(404, 409))
-def resume_batch(batch_id: BatchId, served: Served, caller: Submitter) -> Batch:
+def resume_batch(batch_id: BatchName, served: Served, caller: Submitter) -> Batch:
     """Begin scans again."""
     batch = served.batches.resume(batch_id)
     _note_change(served, caller.id, batch)
@@ -121,7 +120,7 @@ def resume_batch(batch_id: BatchId, served: Served, caller: Submitter) -> Batch:
 
 
 @router.post("/{batch_id}/cancel", responses=responses(404))
-def cancel_batch(batch_id: BatchId, served: Served, caller: Submitter) -> Batch:
+def cancel_batch(batch_id: BatchName, served: Served, caller: Submitter) -> Batch:
     """Give up what is not over; a batch that is over stays as it is.
 
     Scans that somebody asked for by themselves, or another batch, go on.
@@ -135,12 +134,12 @@ def cancel_batch(batch_id: BatchId, served: Served, caller: Submitter) -> Batch:
 
 @router.get("/{batch_id}/items", responses=responses(404))
 def list_items(
-    batch_id: BatchId,
+    batch_id: BatchName,
     served: Served,
     caller: Reader,
-    state: ItemState | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,9}$")] = None,
+    state: Annotated[ItemState | None, Query(description="In this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="At most so many.")] = 100,
+    cursor: NumberCursor = None,
 ) -> BatchItemPage:
     """A batch's slides in the order in which they were found."""
     served.batches.check(batch_id)
@@ -162,7 +161,7 @@ def list_items(
         },
     },
 )
-def download_summary(batch_id: BatchId, served: Served, caller: Reader) -> StreamingResponse:
+def download_summary(batch_id: BatchName, served: Served, caller: Reader) -> StreamingResponse:
     """What came of each slide, for a spreadsheet; as it stands now."""
     served.batches.check(batch_id)
     served.audit.note(caller.id, Action.READ_REPORT, detail={"batch_id": batch_id})

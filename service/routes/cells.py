@@ -5,16 +5,15 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from models.taxonomy import CellClass
 from service.access.authentication import Reader, Reviewer, Served
 from service.contract.cell import CellFlag
-from service.contract.problem import ProblemCode
 from service.contract.review import CellPage, Review, ReviewedCell, ReviewRequest
 from service.installation import Installation
-from service.problems import ApiProblem, responses
+from service.problems import responses
 from service.results import (
     SORTABLE,
     CellMissing,
@@ -24,13 +23,13 @@ from service.results import (
     read_cell,
     result_directory,
 )
+from service.routes.names import CellNumber, NumberCursor, ScanName
 from service.store.audit import Action
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
 MAX_PAGE: Final = 500
-Probability = Annotated[float | None, Query(ge=0, le=1)]
-CellNumber = Annotated[int, Path(ge=1, le=9_999_999, description="The cell's number, from 1.")]
+Probability = Annotated[float | None, Query(ge=0, le=1, description="At least this probability.")]
 
 REVIEW_COLUMNS: Final = (
     "scan_id",
@@ -48,7 +47,7 @@ REVIEW_COLUMNS: Final = (
 
 @router.get("/scans/{scan_id}/cells", responses=responses(404, 409, 410))
 def list_cells(
-    scan_id: str,
+    scan_id: ScanName,
     served: Served,
     caller: Reader,
     label: Annotated[list[CellClass] | None, Query(description="Any of these.")] = None,
@@ -63,8 +62,8 @@ def list_cells(
             pattern=f"^-?({'|'.join(SORTABLE)})$",
         ),
     ] = "id",
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,9}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 100,
+    cursor: NumberCursor = None,
 ) -> CellPage:
     """Cells of a scan that succeeded, filtered and sorted."""
     directory = result_directory(served.layout, served.scans.row(scan_id))
@@ -91,7 +90,9 @@ def list_cells(
 
 
 @router.get("/scans/{scan_id}/cells/{cell_id}", responses=responses(404, 409, 410))
-def get_cell(scan_id: str, cell_id: CellNumber, served: Served, caller: Reader) -> ReviewedCell:
+def get_cell(
+    scan_id: ScanName, cell_id: CellNumber, served: Served, caller: Reader
+) -> ReviewedCell:
     """One cell."""
     directory = result_directory(served.layout, served.scans.row(scan_id))
     cell = read_cell(directory, cell_id)
@@ -99,15 +100,11 @@ def get_cell(scan_id: str, cell_id: CellNumber, served: Served, caller: Reader) 
     return ReviewedCell(cell=cell, review=served.reviews.of_cells(scan_id, [cell_id]).get(cell_id))
 
 
-@router.put("/scans/{scan_id}/cells/{cell_id}/review", responses=responses(404, 409, 410))
+@router.put("/scans/{scan_id}/cells/{cell_id}/review", responses=responses(400, 404, 409, 410, 413))
 def review_cell(
-    scan_id: str, cell_id: CellNumber, request: ReviewRequest, served: Served, caller: Reviewer
+    scan_id: ScanName, cell_id: CellNumber, request: ReviewRequest, served: Served, caller: Reviewer
 ) -> Review:
     """Say what a cell is. The model's label stays; the numbers of the report do not change."""
-    if request.comment is not None and "\x00" in request.comment:
-        raise ApiProblem(
-            422, ProblemCode.INVALID_REQUEST, "The comment holds a NUL character: leave it out."
-        )
     directory = result_directory(served.layout, served.scans.row(scan_id))
     read_cell(directory, cell_id)
     review = served.reviews.add(scan_id, cell_id, request, reviewer=caller.id)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from service.contract.problem import ProblemCode
 from service.contract.scan import Scan
 from service.installation import Installation
 from service.problems import ApiProblem, responses
+from service.routes.names import ScanName
 from service.store.scan_rows import ScanMissing
 
 router = APIRouter(prefix="/v1/scans", tags=["scans"])
@@ -21,6 +22,20 @@ LOOK_EVERY_S: Final = 0.5
 PING_S: Final = 15
 MAX_STREAMS: Final = 500
 """Event streams of one process at the same time."""
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["event", "id", "data"],
+    "properties": {
+        "event": {"const": "scan"},
+        "id": {"type": "string", "description": "Counts the events of this stream, from 1."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Scan"},
+        },
+    },
+}
+"""As OpenAPI 3.2 describes a stream's items."""
 
 
 @router.get(
@@ -30,13 +45,13 @@ MAX_STREAMS: Final = 500
         200: {
             "description": "Server-sent events named `scan`, each a Scan; the last one is of a scan"
             " that is over.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
         },
         **responses(404),
     },
 )
 async def follow_scan(
-    scan_id: str, request: Request, served: Served, caller: Reader
+    scan_id: ScanName, request: Request, served: Served, caller: Reader
 ) -> EventSourceResponse:
     """State, stage and progress as they change, until the scan is over."""
     first = await run_in_threadpool(served.scans.get, scan_id)

@@ -40,14 +40,27 @@ _BODY: Final[dict[str, Any]] = {
                     },
                 },
                 "encoding": {"metadata": {"contentType": JSON}},
+                "examples": {
+                    "with its order": {
+                        "summary": "The file, and the laboratory's number of the order",
+                        "value": {"metadata": {"accession": "26-1234"}, "slide": "(the file)"},
+                    }
+                },
             },
             JSON: {
                 "schema": {"$ref": "#/components/schemas/ScanSubmission"},
                 "examples": {
                     "in place": {
-                        "value": {"slide_uri": "file:///slides/2026/a.svs", "accession": "26-1234"}
+                        "summary": "A file under a slide root, read where it lies",
+                        "value": {"slide_uri": "file:///slides/2026/a.svs", "accession": "26-1234"},
                     },
-                    "resumable": {"value": {"upload_id": "0198c1d2e3f4", "um_per_px": 0.1}},
+                    "resumable": {
+                        "summary": "A finished resumable upload",
+                        "value": {
+                            "upload_id": "4f1c9f0f6c2b4d0a8d7e5b3a19c2e870",
+                            "um_per_px": 0.1,
+                        },
+                    },
                 },
             },
         },

@@ -2,10 +2,10 @@
 
 from importlib.metadata import version
 from io import StringIO
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse
 
 from service.access.authentication import Reader, Served
@@ -16,6 +16,7 @@ from service.exports.labels import Labels
 from service.installation import Installation
 from service.problems import ApiProblem, responses
 from service.results import read_report, result_directory
+from service.routes.names import ScanName
 from service.store.audit import Action
 from service.store.keys import ApiKey
 
@@ -48,7 +49,7 @@ _ALL: Final[_Responses] = {
 
 @router.get("/{scan_id}/report", response_model=Report, responses=_ALL)
 def get_report(
-    scan_id: str,
+    scan_id: ScanName,
     served: Served,
     caller: Reader,
     accept: Annotated[str, Header(description="Media types of docs/exports.md.")] = "*/*",
@@ -78,8 +79,8 @@ def get_report(
     },
 )
 def get_report_as(
-    scan_id: str,
-    suffix: str,
+    scan_id: ScanName,
+    suffix: Annotated[str, Path(description=f"One of {', '.join(FORMATS)}.")],
     served: Served,
     caller: Reader,
     if_none_match: IfNoneMatch = None,
@@ -131,7 +132,7 @@ def _send(
 class _File(FileResponse):
     """A stored file with the ETag we gave it, not one of its modification time."""
 
-    def __init__(self, path: Path, *, media_type: str, headers: dict[str, str]) -> None:
+    def __init__(self, path: FilePath, *, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(path, media_type=media_type, headers=headers)
 
 

@@ -1,15 +1,14 @@
 """`/v1/scans`: post a slide, see where its scan stands, cancel it."""
 
-from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 
 from service.access.authentication import Administrator, Reader, Served, Submitter
-from service.contract.problem import ProblemCode
 from service.contract.scan import Priority, Scan, ScanPage, ScanState
-from service.problems import ApiProblem, responses
+from service.problems import responses
 from service.retention import purge_scan
+from service.routes.names import BatchQuery, LabelQuery, Moment, NameCursor, ScanName
 from service.store.audit import Action
 from service.store.scans import ScanFilter
 
@@ -22,24 +21,19 @@ MAX_PAGE: Final = 200
 def list_scans(
     served: Served,
     caller: Reader,
-    state: ScanState | None = None,
-    accession: Annotated[str | None, Query(max_length=128)] = None,
-    batch_id: Annotated[str | None, Query(max_length=64)] = None,
-    slide_sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
-    priority: Priority | None = None,
-    submitted_from: datetime | None = None,
-    submitted_to: datetime | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    state: Annotated[ScanState | None, Query(description="In this state.")] = None,
+    accession: LabelQuery = None,
+    batch_id: BatchQuery = None,
+    slide_sha256: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{64}$", description="Of the slide's bytes, hex.")
+    ] = None,
+    priority: Annotated[Priority | None, Query(description="In this queue.")] = None,
+    submitted_from: Annotated[Moment | None, Query(description="At this moment or later.")] = None,
+    submitted_to: Annotated[Moment | None, Query(description="Before this moment.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 50,
+    cursor: NameCursor = None,
 ) -> ScanPage:
-    """Scans, newest first."""
-    for moment in (submitted_from, submitted_to):
-        if moment is not None and moment.tzinfo is None:
-            raise ApiProblem(
-                422,
-                ProblemCode.INVALID_REQUEST,
-                "submitted_from and submitted_to need a time zone, e.g. 2026-01-31T09:30:00Z.",
-            )
+    """Scans, newest first. Moments need a zone, e.g. 2026-01-31T09:30:00Z."""
     wanted = ScanFilter(
         state, accession, batch_id, slide_sha256, priority, submitted_from, submitted_to
     )
@@ -49,13 +43,13 @@ def list_scans(
 
 
 @router.get("/{scan_id}", responses=responses(404))
-def get_scan(scan_id: str, served: Served, caller: Reader) -> Scan:
+def get_scan(scan_id: ScanName, served: Served, caller: Reader) -> Scan:
     """Where a scan stands."""
     return served.scans.get(scan_id)
 
 
 @router.post("/{scan_id}/cancel", responses=responses(404))
-def cancel_scan(scan_id: str, served: Served, caller: Submitter) -> Scan:
+def cancel_scan(scan_id: ScanName, served: Served, caller: Submitter) -> Scan:
     """End a scan that waits or runs; one that is over stays as it is. Work stops within 2 s."""
     scan = served.scans.cancel(scan_id)
     served.audit.note(caller.id, Action.CANCELLED, scan_id=scan_id)
@@ -63,7 +57,7 @@ def cancel_scan(scan_id: str, served: Served, caller: Submitter) -> Scan:
 
 
 @router.delete("/{scan_id}", status_code=204, responses=responses(404, 409))
-def delete_scan(scan_id: str, served: Served, caller: Administrator) -> Response:
+def delete_scan(scan_id: ScanName, served: Served, caller: Administrator) -> Response:
     """Remove a scan that is over: its results, its reviews, and its slide if no other scan has it.
 
     The audit log keeps that it was there.

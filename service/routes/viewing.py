@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from models.taxonomy import CellClass
 from service.contract.viewing import MAX_LEVEL, SlideReference
-from service.patches import MAX_CELLS, PatchMissing, read_patch
+from service.patches import PatchMissing, read_patch
+from service.routes.names import CellNumber, ScanName
 from service.viewer_client import ViewerClient
 
 CACHE_CONTROL: Final = "private, max-age=3600"
@@ -67,10 +68,6 @@ class DescribeProblems(Protocol):
         """Those of these statuses and of all that any route can answer with."""
 
 
-ScanName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The scan's id.")]
-CellNumber = Annotated[
-    int, Path(ge=1, le=MAX_CELLS, description="The cell's number in its scan, from 1.")
-]
 Level = Annotated[
     int, Path(ge=0, le=MAX_LEVEL, description="0 is a single px, the last full resolution.")
 ]
@@ -92,13 +89,13 @@ def make_router(
     """
     router = APIRouter(tags=["viewing"])
 
-    def binary(media_type: str, what: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    def binary(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
         etag = {"ETag": {"description": "Of these pixels.", "schema": {"type": "string"}}}
         content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
         return {
             200: {"description": what, "content": content, "headers": etag},
             304: {"description": "The client has it.", "headers": etag},
-            **describe_problems(400, 404, 410, 422, 503, *statuses),
+            **describe_problems(400, 404, 409, 410, 422, 503),
         }
 
     @router.get(
@@ -144,7 +141,7 @@ def make_router(
         "/v1/scans/{scan_id}/cells/{cell_id}/patch.jpg",
         summary="Picture of a cell",
         response_class=Response,
-        responses=binary("image/jpeg", "The cell as the classifier saw it.", 409),
+        responses=binary("image/jpeg", "The cell as the classifier saw it."),
     )
     async def get_patch(
         request: Request, scan_id: ScanName, cell_id: CellNumber, if_none_match: IfNoneMatch = None
@@ -167,7 +164,7 @@ def make_router(
         "/v1/scans/{scan_id}/cells/{cell_id}/saliency.png",
         summary="What the classifier looked at",
         response_class=Response,
-        responses=binary("image/png", "The cell in grey, its saliency in colour.", 409),
+        responses=binary("image/png", "The cell in grey, its saliency in colour."),
     )
     async def get_saliency(
         request: Request,
