@@ -14,8 +14,16 @@ from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
 from models.training.classifier.calibration import CalibrationError, calibrate, sharpen
 from models.training.classifier.recipe import Recipe
 from models.training.classifier.run import DATA, FINISHED, load_run, read_recipe, read_record
-from models.training.data.manifest import LabelledCell
+from models.training.data.manifest import LabelledCell, Stranger
+from models.training.evaluation.bootstrap import REPLICATES, SEED
+from models.training.evaluation.cell_figures import Part, measure_cells
 from models.training.evaluation.predictions import Predictions, predict_cells
+from models.training.evaluation.rejection import (
+    StrangerPredictions,
+    choose_rejection,
+    predict_strangers,
+)
+from models.training.evaluation.source_figures import complete_figures
 
 CITATIONS: Final = {
     "deepapl": (
@@ -53,11 +61,13 @@ class Validation:
         cells: of any source; each source with a cell is measured in the card.
         temperature_sources: whose cells set the temperature, each source with equal weight.
         threshold_source: whose cells set the thresholds.
+        strangers: crops of none of the classes, to measure rejection on.
     """
 
     cells: Sequence[LabelledCell]
     temperature_sources: Sequence[str]
     threshold_source: str
+    strangers: Sequence[Stranger] = ()
 
 
 def plan_validation(
@@ -65,6 +75,7 @@ def plan_validation(
     *,
     temperature_sources: Sequence[str] = (),
     threshold_source: str = "",
+    strangers: Sequence[Stranger] = (),
 ) -> Validation:
     """What validation cells are used for, where it is not said.
 
@@ -91,7 +102,7 @@ def plan_validation(
                 " both groups"
             )
         threshold_source = able[0]
-    return Validation(cells, temperature_sources or sources, threshold_source)
+    return Validation(cells, temperature_sources or sources, threshold_source, strangers)
 
 
 def export_classifier(
@@ -126,6 +137,31 @@ def export_classifier(
             "recipe": describe_recipe(recipe, read_record(run, FINISHED)["epochs"]),
             "limitations": describe_limitations(counts),
         },
+    )
+
+
+def recalibrate_classifier(
+    weights: Path, directory: Path, *, validation: Validation, version: str
+) -> ClassifierCard:
+    """Measure and calibrate weights that are there, anew; the tensors stay as they are.
+
+    Args:
+        weights: directory to read.
+        directory: to write, may be the same.
+        validation: cells that took no part in training.
+        version: of the weights.
+
+    Raises:
+        WeightsUnavailable, WeightsCorrupt: the weights cannot be loaded.
+        CalibrationError: a source has no cells, or none inside or outside a group.
+    """
+    served = Classifier.load(str(weights), root=weights.parent)
+    plain = served.card.model_copy(update={"temperature": 1.0})
+    return write_weights(
+        Classifier(served.network, plain),
+        directory,
+        validation=validation,
+        changes={"version": version},
     )
 
 
@@ -172,14 +208,35 @@ def _calibrated(classifier: Classifier, validation: Validation) -> ClassifierCar
         temperature_sources=validation.temperature_sources,
         threshold_source=validation.threshold_source,
     )
-    probabilities = sharpen(found.probabilities, calibration.temperature)
-    measured = Predictions(found.cells, probabilities, found.unreadable).per_source(card)
+    served = Predictions(
+        found.cells, sharpen(found.probabilities, calibration.temperature), found.unreadable
+    )
+    detail = {
+        source: measure_cells(
+            [Part(served.of_source(source), None, frozenset(card.unsupported_classes))],
+            replicates=REPLICATES,
+            seed=SEED,
+        )
+        for source in served.sources
+    }
+    measured = complete_figures(
+        served.per_source(card), detail, served, temperature=calibration.temperature
+    )
+    strange = predict_strangers(classifier, validation.strangers)
     return card.model_copy(
         update={
             "temperature": calibration.temperature,
             "calibration": calibration.how,
             "blast": calibration.blast,
             "atypical": calibration.atypical,
+            "abstention": calibration.abstention,
+            "rejection": choose_rejection(
+                served,
+                StrangerPredictions(
+                    strange.strangers, sharpen(strange.probabilities, calibration.temperature)
+                ),
+                source=validation.threshold_source,
+            ),
             "evaluation": {
                 source: figures.model_copy(update={"ece": calibration.ece.get(source)})
                 for source, figures in measured.items()
@@ -204,7 +261,9 @@ def describe_recipe(recipe: Recipe, epochs: int) -> str:
         if epochs < recipe.epochs
         else ""
     )
-    start = "ImageNet weights" if recipe.init == "imagenet" else "random weights"
+    start = {"imagenet": "ImageNet weights", "random": "random weights"}.get(
+        recipe.init, f"the weights {recipe.init_weights}"
+    )
     return (
         f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from {start},"
         f" {recipe.loss.kind.replace('_', ' ')}, seed {recipe.seed}, {weights}; none picked on"

@@ -1,0 +1,205 @@
+"""A new last layer for a trained network: every class, and every source of a class, alike.
+
+The features a network learns from unequal classes are good for all of them; its last layer is not,
+and can be fitted anew in minutes. Kang B et al. "Decoupling representation and classifier for
+long-tailed recognition." ICLR 2020.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from models.errors import ModelError
+from models.predictor import Classifier
+from models.preprocess import normalise, to_tensor
+from models.taxonomy import CODES, INDEX
+from models.training.classifier.augment import augment
+from models.training.classifier.recipe import Augmentation
+from models.training.data.crops import read_crops
+from models.training.data.manifest import LabelledCell
+
+CHUNK: Final = 32
+"""Crops at a time."""
+
+ROOM: Final = 36.0 / 29.0
+"""Width of a crop over the patch's: room to rotate."""
+
+CROP_PX: Final = 360
+
+ITERATIONS: Final = 500
+
+PLAIN: Final = Augmentation(
+    scale=0.0, shift_um=0.0, stain_gain=0.0, stain_mix=0.0, glass=0.0, blur=0.0, noise=0.0, fade=0.0
+)
+"""Rotation and mirroring alone."""
+
+
+class HeadError(ModelError):
+    """A network has no last layer to refit, or its cells cannot set one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What a network's last layer is given.
+
+    Attributes:
+        values: shape (M, F), half precision.
+        cells: shape (M,): the cell each row is a view of.
+    """
+
+    values: NDArray[np.float16]
+    cells: NDArray[np.intp]
+
+    def save(self, path: Path) -> None:
+        """Write both arrays; the file appears whole or not at all."""
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, values=self.values, cells=self.cells)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Features":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["values"], arrays["cells"])
+
+
+def find_head(network: nn.Module) -> nn.Linear:
+    """The linear layer that gives the classes.
+
+    Raises:
+        HeadError: there is none.
+    """
+    heads = [part for part in network.modules() if isinstance(part, nn.Linear)]
+    if not heads or heads[-1].out_features != len(CODES):
+        raise HeadError("the network does not end in a linear layer of 15 outputs")
+    return heads[-1]
+
+
+def collect_features(
+    classifier: Classifier,
+    cells: Sequence[LabelledCell],
+    *,
+    views: int,
+    how: Augmentation,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Views of every cell, one of them only turned, through all of a network but its last layer.
+
+    Args:
+        classifier: whose network it is; input size, mean and std are its card's.
+        cells: labelled crops; those that cannot be read are left out.
+        views: of each cell, at least 1.
+        how: changes of all views but the first.
+        seed: of what is random.
+        on_progress: told (done, total) in cells.
+    """
+    card, taken = classifier.card, list[Tensor]()
+    rng = torch.Generator(classifier.device).manual_seed(seed)
+    handle = find_head(classifier.network).register_forward_pre_hook(
+        lambda _, given: taken.append(given[0].half().cpu())
+    )
+    rows: list[int] = []
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(cells), CHUNK):
+                chunk = cells[start : start + CHUNK]
+                crops, readable = read_crops(
+                    chunk, field_um=card.patch_um * ROOM, px=CROP_PX, threads=1
+                )
+                fields = to_tensor(crops).to(classifier.device)
+                for view in range(views if readable else 0):
+                    images = augment(
+                        fields,
+                        field_um=card.patch_um * ROOM,
+                        patch_um=card.patch_um,
+                        px=card.input_px,
+                        how=how if view else PLAIN,
+                        generator=rng,
+                    )
+                    images = normalise(images, card.mean, card.std)
+                    classifier.network(images.contiguous(memory_format=torch.channels_last))
+                    rows += [start + index for index in readable]
+                if on_progress:
+                    on_progress(start + len(chunk), len(cells))
+    finally:
+        handle.remove()
+    if not taken:
+        raise HeadError(f"none of {len(cells)} cells can be read")
+    return Features(torch.cat(taken).numpy(), np.array(rows, np.intp))
+
+
+def fit_head(
+    features: Features,
+    cells: Sequence[LabelledCell],
+    *,
+    class_power: float,
+    strength: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Multinomial logistic regression on features of mean length 1.
+
+    Args:
+        features: of some of the cells.
+        cells: with label and source.
+        class_power: a class of n cells weighs n ** class_power; 0 is alike. Its sources weigh
+            alike.
+        strength: inverse of the ridge penalty, in a sum over cells (scikit-learn's C).
+
+    Returns:
+        Weight, shape (15, F), and bias, shape (15,); of classes without a cell, zero.
+
+    Raises:
+        HeadError: fewer than two classes have a cell.
+    """
+    labels = np.array([INDEX[cells[i].label] for i in features.cells])
+    if len(np.unique(labels)) < 2:
+        raise HeadError("a last layer needs cells of two classes")
+    values = features.values.astype(np.float32)
+    length = float(np.linalg.norm(values, axis=1).mean())
+    model: Any = LogisticRegression(C=strength, max_iter=ITERATIONS)
+    model.fit(values / length, labels, sample_weight=_weigh(features, cells, class_power))
+    weight = np.zeros((len(CODES), values.shape[1]), np.float32)
+    bias = np.zeros(len(CODES), np.float32)
+    if len(model.classes_) == 2:
+        weight[model.classes_[1]], bias[model.classes_[1]] = model.coef_[0], model.intercept_[0]
+    else:
+        weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    return weight / length, bias
+
+
+def replace_head(
+    network: nn.Module, weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> None:
+    """Put a fitted last layer into its network."""
+    head = find_head(network)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weight))
+        head.bias.copy_(torch.from_numpy(bias))
+
+
+def _weigh(
+    features: Features, cells: Sequence[LabelledCell], class_power: float
+) -> NDArray[np.float64]:
+    """Of each row; they sum to the number of cells."""
+    seen = [cells[i] for i in np.unique(features.cells)]
+    per_class = Counter(cell.label for cell in seen)
+    sources = Counter(label for label, _ in {(cell.label, cell.source) for cell in seen})
+    rows = Counter((cells[i].label, cells[i].source) for i in features.cells)
+    weights = np.array(
+        [
+            per_class[cells[i].label] ** class_power
+            / sources[cells[i].label]
+            / rows[cells[i].label, cells[i].source]
+            for i in features.cells
+        ]
+    )
+    scaled: NDArray[np.float64] = weights / weights.sum() * len(seen)
+    return scaled
