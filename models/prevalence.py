@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv, betaln, xlog1py, xlogy
 
-NODES: Final = 40
+NODES: Final = 24
 """Equally probable values that stand for a rate's distribution."""
 SHARES: Final = 1001
 """Values of θ looked at: steps of 0.1 %."""

@@ -7,6 +7,7 @@ import click
 from models.errors import ModelError
 from models.training.classifier.cli import cross_validate_classifier, fit_classifier
 from models.training.classifier.export_cli import export, import_weights
+from models.training.classifier.head_cli import refit_head
 from models.training.data.cli import prepare
 from models.training.detector.cli import evaluate_detector, fit_detector
 from models.training.detector.leave_out import leave_detector_out
@@ -38,6 +39,7 @@ train.add_command(prepare)
 train.add_command(human)
 train.add_command(fit_classifier, "fit")
 train.add_command(cross_validate_classifier, "crossval")
+train.add_command(refit_head, "refit")
 train.add_command(evaluate)
 train.add_command(export)
 train.add_command(import_weights, "import")

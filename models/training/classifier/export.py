@@ -13,7 +13,14 @@ from models.predictor import Classifier
 from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
 from models.training.classifier.calibration import CalibrationError, calibrate, sharpen
 from models.training.classifier.recipe import Recipe
-from models.training.classifier.run import DATA, FINISHED, load_run, read_recipe, read_record
+from models.training.classifier.run import (
+    DATA,
+    FINISHED,
+    UNSET,
+    load_run,
+    read_recipe,
+    read_record,
+)
 from models.training.data.manifest import LabelledCell, Stranger
 from models.training.evaluation.bootstrap import REPLICATES, SEED
 from models.training.evaluation.cell_figures import Part, measure_cells
@@ -162,6 +169,34 @@ def recalibrate_classifier(
         directory,
         validation=validation,
         changes={"version": version},
+    )
+
+
+def write_refitted(classifier: Classifier, directory: Path, *, how: str) -> ClassifierCard:
+    """Write a classifier whose last layer is new as weights to be calibrated.
+
+    Args:
+        classifier: loaded weights, the layer replaced.
+        directory: to write, named like the weights.
+        how: it was fitted, for the card.
+    """
+    card = classifier.card
+    plain = card.model_copy(
+        update={
+            "temperature": 1.0,
+            "calibration": "none: refitted, to be calibrated",
+            "blast": UNSET,
+            "atypical": UNSET,
+            "abstention": None,
+            "rejection": None,
+            "evaluation": {},
+        }
+    )
+    return write_weights(
+        Classifier(classifier.network, plain),
+        directory,
+        validation=None,
+        changes={"recipe": f"{card.recipe}; {how}"},
     )
 
 

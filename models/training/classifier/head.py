@@ -5,11 +5,13 @@ and can be fitted anew in minutes. Kang B et al. "Decoupling representation and 
 long-tailed recognition." ICLR 2020.
 """
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from models.preprocess import normalise, to_tensor
 from models.taxonomy import CODES, INDEX
 from models.training.classifier.augment import augment
 from models.training.classifier.recipe import Augmentation
+from models.training.classifier.run import digest_cells
 from models.training.data.crops import read_crops
 from models.training.data.manifest import LabelledCell
 
@@ -48,26 +51,34 @@ class HeadError(ModelError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What a network's last layer is given.
+    """What a network's last layer is given, of one view of each cell.
 
     Attributes:
         values: shape (M, F), half precision.
-        cells: shape (M,): the cell each row is a view of.
+        cells: shape (M,): which cell each row is of; unreadable ones have none.
     """
 
     values: NDArray[np.float16]
     cells: NDArray[np.intp]
 
-    def save(self, path: Path) -> None:
-        """Write both arrays; the file appears whole or not at all."""
+    def save(self, path: Path, *, made_of: str) -> None:
+        """Write both arrays and a digest of their origin; the file appears whole or not at all."""
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, values=self.values, cells=self.cells)
+        np.savez(partial, values=self.values, cells=self.cells, made_of=np.array(made_of))
         partial.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> "Features":
-        """Read what `save` wrote."""
+    def load(cls, path: Path, *, made_of: str) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            HeadError: it is of another origin.
+        """
         with np.load(path, allow_pickle=False) as arrays:
+            if str(arrays["made_of"]) != made_of:
+                raise HeadError(
+                    f"{path} is of other weights, cells, views or changes: name a new directory"
+                )
             return cls(arrays["values"], arrays["cells"])
 
 
@@ -87,20 +98,21 @@ def collect_features(
     classifier: Classifier,
     cells: Sequence[LabelledCell],
     *,
-    views: int,
     how: Augmentation,
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Views of every cell, one of them only turned, through all of a network but its last layer.
+    """One random view of every cell through all of a network but its last layer.
 
     Args:
         classifier: whose network it is; input size, mean and std are its card's.
         cells: labelled crops; those that cannot be read are left out.
-        views: of each cell, at least 1.
-        how: changes of all views but the first.
+        how: changes; `PLAIN` only turns and mirrors.
         seed: of what is random.
         on_progress: told (done, total) in cells.
+
+    Raises:
+        HeadError: no cell can be read, or the network has no such layer.
     """
     card, taken = classifier.card, list[Tensor]()
     rng = torch.Generator(classifier.device).manual_seed(seed)
@@ -109,27 +121,26 @@ def collect_features(
     )
     rows: list[int] = []
     try:
-        with torch.inference_mode():
-            for start in range(0, len(cells), CHUNK):
-                chunk = cells[start : start + CHUNK]
-                crops, readable = read_crops(
-                    chunk, field_um=card.patch_um * ROOM, px=CROP_PX, threads=1
+        for start in range(0, len(cells), CHUNK):
+            chunk = cells[start : start + CHUNK]
+            crops, readable = read_crops(
+                chunk, field_um=card.patch_um * ROOM, px=CROP_PX, threads=1
+            )
+            if readable:
+                images = augment(
+                    to_tensor(crops).to(classifier.device),
+                    field_um=card.patch_um * ROOM,
+                    patch_um=card.patch_um,
+                    px=card.input_px,
+                    how=how,
+                    generator=rng,
                 )
-                fields = to_tensor(crops).to(classifier.device)
-                for view in range(views if readable else 0):
-                    images = augment(
-                        fields,
-                        field_um=card.patch_um * ROOM,
-                        patch_um=card.patch_um,
-                        px=card.input_px,
-                        how=how if view else PLAIN,
-                        generator=rng,
-                    )
-                    images = normalise(images, card.mean, card.std)
+                images = normalise(images, card.mean, card.std)
+                with torch.inference_mode():
                     classifier.network(images.contiguous(memory_format=torch.channels_last))
-                    rows += [start + index for index in readable]
-                if on_progress:
-                    on_progress(start + len(chunk), len(cells))
+                rows += [start + index for index in readable]
+            if on_progress:
+                on_progress(start + len(chunk), len(cells))
     finally:
         handle.remove()
     if not taken:
@@ -137,8 +148,35 @@ def collect_features(
     return Features(torch.cat(taken).numpy(), np.array(rows, np.intp))
 
 
+def collect_view(
+    directory: Path,
+    classifier: Classifier,
+    cells: Sequence[LabelledCell],
+    *,
+    view: int,
+    how: Augmentation,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """`collect_features`, kept in `directory/view-N.npz`; the first view is `PLAIN`.
+
+    Raises:
+        HeadError: the file there is of other weights, cells or changes.
+    """
+    how, path = (how if view else PLAIN), directory / f"view-{view}.npz"
+    origin = [classifier.card.sha256, digest_cells(cells), asdict(how), seed + view]
+    made_of = hashlib.sha256(json.dumps(origin).encode()).hexdigest()
+    if path.is_file():
+        return Features.load(path, made_of=made_of)
+    features = collect_features(
+        classifier, cells, how=how, seed=seed + view, on_progress=on_progress
+    )
+    features.save(path, made_of=made_of)
+    return features
+
+
 def fit_head(
-    features: Features,
+    views: Sequence[Features],
     cells: Sequence[LabelledCell],
     *,
     class_power: float,
@@ -147,7 +185,7 @@ def fit_head(
     """Multinomial logistic regression on features of mean length 1.
 
     Args:
-        features: of some of the cells.
+        views: of some of the cells, one or more.
         cells: with label and source.
         class_power: a class of n cells weighs n ** class_power; 0 is alike. Its sources weigh
             alike.
@@ -159,13 +197,14 @@ def fit_head(
     Raises:
         HeadError: fewer than two classes have a cell.
     """
-    labels = np.array([INDEX[cells[i].label] for i in features.cells])
+    rows = np.concatenate([view.cells for view in views])
+    labels = np.array([INDEX[cells[i].label] for i in rows])
     if len(np.unique(labels)) < 2:
         raise HeadError("a last layer needs cells of two classes")
-    values = features.values.astype(np.float32)
+    values = np.concatenate([view.values for view in views]).astype(np.float32)
     length = float(np.linalg.norm(values, axis=1).mean())
     model: Any = LogisticRegression(C=strength, max_iter=ITERATIONS)
-    model.fit(values / length, labels, sample_weight=_weigh(features, cells, class_power))
+    model.fit(values / length, labels, sample_weight=_weigh(rows, cells, class_power))
     weight = np.zeros((len(CODES), values.shape[1]), np.float32)
     bias = np.zeros(len(CODES), np.float32)
     if len(model.classes_) == 2:
@@ -186,19 +225,19 @@ def replace_head(
 
 
 def _weigh(
-    features: Features, cells: Sequence[LabelledCell], class_power: float
+    rows: NDArray[np.intp], cells: Sequence[LabelledCell], class_power: float
 ) -> NDArray[np.float64]:
     """Of each row; they sum to the number of cells."""
-    seen = [cells[i] for i in np.unique(features.cells)]
+    seen = [cells[i] for i in np.unique(rows)]
     per_class = Counter(cell.label for cell in seen)
     sources = Counter(label for label, _ in {(cell.label, cell.source) for cell in seen})
-    rows = Counter((cells[i].label, cells[i].source) for i in features.cells)
+    drawn = Counter((cells[i].label, cells[i].source) for i in rows)
     weights = np.array(
         [
             per_class[cells[i].label] ** class_power
             / sources[cells[i].label]
-            / rows[cells[i].label, cells[i].source]
-            for i in features.cells
+            / drawn[cells[i].label, cells[i].source]
+            for i in rows
         ]
     )
     scaled: NDArray[np.float64] = weights / weights.sum() * len(seen)
