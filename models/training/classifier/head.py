@@ -154,23 +154,27 @@ def collect_view(
     cells: Sequence[LabelledCell],
     *,
     view: int,
+    every: int,
     how: Augmentation,
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """`collect_features`, kept in `directory/view-N.npz`; the first view is `PLAIN`.
+    """`collect_features`, kept in `directory/view-N.npz`.
+
+    The first view is of all cells and `PLAIN`; the others are of each `every`-th cell, in turn.
 
     Raises:
         HeadError: the file there is of other weights, cells or changes.
     """
     how, path = (how if view else PLAIN), directory / f"view-{view}.npz"
-    origin = [classifier.card.sha256, digest_cells(cells), asdict(how), seed + view]
+    some = range((view - 1) % every, len(cells), every) if view else range(len(cells))
+    chosen = [cells[i] for i in some]
+    origin = [classifier.card.sha256, digest_cells(chosen), asdict(how), seed + view]
     made_of = hashlib.sha256(json.dumps(origin).encode()).hexdigest()
     if path.is_file():
         return Features.load(path, made_of=made_of)
-    features = collect_features(
-        classifier, cells, how=how, seed=seed + view, on_progress=on_progress
-    )
+    found = collect_features(classifier, chosen, how=how, seed=seed + view, on_progress=on_progress)
+    features = Features(found.values, np.array(some, np.intp)[found.cells])
     features.save(path, made_of=made_of)
     return features
 

@@ -15,6 +15,13 @@ from models.training.options import FOLDER, NEW_FOLDER, manifest_options, with_o
 @click.option("--recipe", "recipe_name", required=True, help="Recipe whose augmentation is used.")
 @click.option("--views", type=click.IntRange(min=1), default=3, show_default=True, help="Per cell.")
 @click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Views after the first are of each so-manieth cell.",
+)
+@click.option(
     "--class-power",
     type=click.FloatRange(min=0, max=1),
     default=0.0,
@@ -37,6 +44,7 @@ def refit_head(
     split: str,
     recipe_name: str,
     views: int,
+    every: int,
     class_power: float,
     strength: float,
     seed: int,
@@ -65,7 +73,14 @@ def refit_head(
         with track(f"view {view + 1} of {views}") as on_progress:
             found.append(
                 collect_view(
-                    out, classifier, cells, view=view, how=how, seed=seed, on_progress=on_progress
+                    out,
+                    classifier,
+                    cells,
+                    view=view,
+                    every=every,
+                    how=how,
+                    seed=seed,
+                    on_progress=on_progress,
                 )
             )
     weight, bias = fit_head(found, cells, class_power=class_power, strength=strength)
@@ -73,8 +88,8 @@ def refit_head(
     write_refitted(
         classifier,
         out,
-        how=f"last layer refitted on {views} views of {len(cells)} cells with the changes of"
-        f" {recipe_name}, a class of n cells weighing n^{class_power:g} and its sources alike,"
-        f" strength {strength:g}",
+        how=f"last layer refitted on {sum(len(view.cells) for view in found)} views of"
+        f" {len(cells)} cells (changes of {recipe_name}), a class of n cells weighing"
+        f" n^{class_power:g}, its sources alike, strength {strength:g}",
     )
     click.echo(f"wrote {out}; now: smearscan train export --weights {out} --out …")

@@ -42,6 +42,8 @@ class Augmentation:
         stain_mix: standard deviation of the off-diagonal terms that mix optical densities.
         glass: standard deviation of the log of each channel's glass brightness.
         blur: probability of a Gaussian blur, sigma up to 1.5 px of the network's input.
+        sharpen: probability of an unsharp mask, sigma up to 2 px of the network's input, amount up
+            to 2: what scanners and stitching programs do to pictures.
         noise: largest standard deviation of additive noise, 0–1 scale.
         fade: probability that all beyond the cell fades into the glass colour, so that the
             neighbourhood cannot tell the laboratory.
@@ -53,6 +55,7 @@ class Augmentation:
     stain_mix: Spread = 0.05
     glass: Spread = 0.06
     blur: Share = 0.3
+    sharpen: Share = 0.0
     noise: Spread = 0.02
     fade: Share = 0.25
 

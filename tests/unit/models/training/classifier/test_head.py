@@ -7,6 +7,7 @@ from torch import nn
 
 from models.predictor import Classifier
 from models.taxonomy import CODES, INDEX, CellClass
+from models.training.classifier.export import write_weights
 from models.training.classifier.head import (
     PLAIN,
     Features,
@@ -20,6 +21,8 @@ from models.training.classifier.head import (
 from models.training.data.manifest import LabelledCell
 from tests.cards import make_card
 from tests.training_runs import COLOURS, build_tiny, register_tiny, write_cells
+
+UNSUPPORTED = tuple(code for code in CODES if code not in COLOURS)
 
 
 def made_cells(labels: list[CellClass], sources: list[str]) -> list[LabelledCell]:
@@ -64,11 +67,43 @@ def test_the_sources_of_a_class_weigh_alike():
 
 def test_a_kept_view_is_reused_and_one_of_other_cells_is_refused(tiny, tmp_path):
     cells = write_cells(tmp_path, per_class=3)
-    first = collect_view(tmp_path, tiny, cells, view=0, how=PLAIN, seed=1)
-    again = collect_view(tmp_path, tiny, cells, view=0, how=PLAIN, seed=1)
+    first = collect_view(tmp_path, tiny, cells, view=0, every=1, how=PLAIN, seed=1)
+    again = collect_view(tmp_path, tiny, cells, view=0, every=1, how=PLAIN, seed=1)
     np.testing.assert_array_equal(first.values, again.values)
     with pytest.raises(HeadError, match="other weights, cells"):
-        collect_view(tmp_path, tiny, cells[1:], view=0, how=PLAIN, seed=1)
+        collect_view(tmp_path, tiny, cells[1:], view=0, every=1, how=PLAIN, seed=1)
+
+
+def test_later_views_take_turns_over_the_cells(tiny, tmp_path):
+    cells = write_cells(tmp_path, per_class=3)
+    taken = [
+        collect_view(tmp_path, tiny, cells, view=view, every=4, how=PLAIN, seed=1).cells.tolist()
+        for view in range(3)
+    ]
+    assert taken == [list(range(9)), [0, 4, 8], [1, 5]]
+
+
+def test_weights_are_refitted_from_the_command_line_and_wait_for_their_calibration(tmp_path):
+    register_tiny()
+    cells = write_cells(tmp_path, per_class=4)
+    write_manifest(tmp_path / "cells.csv", cells)
+    torch.manual_seed(0)
+    card = make_card(network="tiny", input_px=48, unsupported=UNSUPPORTED)
+    write_weights(
+        Classifier(build_tiny(len(CODES)), card), tmp_path / "old", validation=None, changes={}
+    )
+    command = ["refit", "--weights", str(tmp_path / "old"), "--out", str(tmp_path / "new")]
+    command += ["--manifest", str(tmp_path / "cells.csv"), "--root", str(tmp_path), "--split", ""]
+    command += ["--recipe", "efficientnet-lite0", "--views", "2", "--strength", "100"]
+    done = CliRunner().invoke(train, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    refitted = load_card(tmp_path / "new")
+    assert refitted.sha256 != load_card(tmp_path / "old").sha256
+    assert "last layer refitted on 24 views of 12 cells" in refitted.recipe
+    assert (refitted.blast.basis, refitted.evaluation) == ("unset", {})
+    again = CliRunner().invoke(train, command, catch_exceptions=False)
+    assert again.exit_code == 0
+    assert load_card(tmp_path / "new") == refitted
 
 
 def test_a_network_without_a_last_layer_of_15_is_refused():
