@@ -3,8 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from models.card import load_card
 from models.predictor import Classifier
 from models.taxonomy import CODES, INDEX, CellClass
 from models.training.classifier.export import write_weights
@@ -18,7 +20,8 @@ from models.training.classifier.head import (
     fit_head,
     replace_head,
 )
-from models.training.data.manifest import LabelledCell
+from models.training.cli import train
+from models.training.data.manifest import LabelledCell, write_manifest
 from tests.cards import make_card
 from tests.training_runs import COLOURS, build_tiny, register_tiny, write_cells
 
