@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from models.card import load_card
-from models.checkpoint import WEIGHTS_FILE, load_weights, locate_weights
+from models.catalogue import WEIGHTS_FILE, locate_weights
+from models.checkpoint import load_weights
 from models.nets.efficientnet_lite import EfficientNetLite0
 from models.training.classifier.recipe import Recipe, RecipeError
 

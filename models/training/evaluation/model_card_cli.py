@@ -13,8 +13,7 @@ from models.training.options import FILE
 def write_model_card(weights: str, page: Path) -> None:
     """Write the figures of a card into a page, docs/model-card.md, between its markers."""
     from models.card import load_card
-    from models.checkpoint import locate_weights
-    from models.predictor import DEFAULT_CLASSIFIER, DEFAULT_WEIGHTS
+    from models.catalogue import DEFAULT_CLASSIFIER, DEFAULT_WEIGHTS, locate_weights
     from models.training.evaluation.model_card import replace_figures
 
     name = DEFAULT_CLASSIFIER if weights == DEFAULT_WEIGHTS else weights

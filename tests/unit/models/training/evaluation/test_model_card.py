@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.card import load_card
-from models.predictor import DEFAULT_CLASSIFIER
+from models.catalogue import DEFAULT_CLASSIFIER
 from models.training.evaluation.model_card import render_card, replace_figures
 from tests.cards import make_card
 
