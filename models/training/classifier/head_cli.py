@@ -89,7 +89,7 @@ def refit_head(
         classifier,
         out,
         how=f"last layer refitted on {sum(len(view.cells) for view in found)} views of"
-        f" {len(cells)} cells (changes of {recipe_name}), a class of n cells weighing"
-        f" n^{class_power:g}, its sources alike, strength {strength:g}",
+        f" {len(cells)} cells ({f'changes of {recipe_name}' if views > 1 else 'turned, unchanged'}),"
+        f" a class of n cells weighing n^{class_power:g}, its sources alike, strength {strength:g}",
     )
     click.echo(f"wrote {out}; now: smearscan train export --weights {out} --out …")
