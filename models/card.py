@@ -82,6 +82,16 @@ class Rejection(RejectionFigures):
     basis: str = Field(description="How score and limit were chosen.")
 
 
+Tones = tuple[float, float, float, float, float, float]
+
+
+class StainReference(_Record):
+    """Colours of a source's training cells: ln(grey level + 1) of nuclei, then of the gaps, RGB."""
+
+    mean: Tones
+    spread: Tones = Field(description="Standard deviation over cells.")
+
+
 class TrainingSource(_Record):
     """One data set a model was trained on."""
 
@@ -89,6 +99,9 @@ class TrainingSource(_Record):
     cells: int = Field(ge=0)
     licence: str
     citation: str
+    stain: StainReference | None = Field(
+        default=None, description="What a slide's colours are compared with; None: not measured."
+    )
 
 
 class SourceEvaluation(_Record):

@@ -83,13 +83,14 @@ def refit_head(
                     on_progress=on_progress,
                 )
             )
+    changes = f"changes of {recipe_name}" if views > 1 else "turned, unchanged"
     weight, bias = fit_head(found, cells, class_power=class_power, strength=strength)
     replace_head(classifier.network, weight, bias)
     write_refitted(
         classifier,
         out,
         how=f"last layer refitted on {sum(len(view.cells) for view in found)} views of"
-        f" {len(cells)} cells ({f'changes of {recipe_name}' if views > 1 else 'turned, unchanged'}),"
+        f" {len(cells)} cells ({changes}),"
         f" a class of n cells weighing n^{class_power:g}, its sources alike, strength {strength:g}",
     )
     click.echo(f"wrote {out}; now: smearscan train export --weights {out} --out …")
