@@ -2,8 +2,8 @@
 
     python -m benchmarks.stain_reference ../shared/data
 
-prints the constants of `worker.stain_distance.REFERENCES`, then the distance of every patient and
-laboratory from the nearest of them, so that a limit can be set between.
+prints the constants of `models.training.classifier.export.STAINS`, then the distance of every
+patient and laboratory from the nearest in the served card, so that a limit can be set between.
 """
 
 import csv
@@ -18,7 +18,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.crops import read_patch
-from worker.stain_distance import REFERENCES, compare_stain, measure_colours
+from models.card import load_card
+from models.catalogue import DEFAULT_CLASSIFIER, locate_weights
+from worker.stain_distance import compare_stain, measure_colours
 
 MOST = 400
 """Cells a group, drawn at random; more do not move a median."""
@@ -62,9 +64,13 @@ def main(root: Path) -> None:
                 training[source].append(colours[group][-1])
     for source, rows in training.items():
         means, spreads = np.mean(rows, axis=0), np.maximum(np.std(rows, axis=0), LEAST_SPREAD)
-        print(f'"{source}": ({_numbers(means)}, {_numbers(spreads)}),  # {len(rows)} cells')
+        print(
+            f'"{source}": mean={_numbers(means)}, spread={_numbers(spreads)}  # {len(rows)} cells'
+        )
+    card = load_card(locate_weights(DEFAULT_CLASSIFIER))
+    references = [one.stain for one in card.training if one.stain]
     for group, rows in sorted(colours.items()):
-        distance = compare_stain(np.array(rows), REFERENCES)
+        distance = compare_stain(np.array(rows), references)
         if distance is not None:
             print(f"{distance.spreads:6.2f}  {group} ({len(rows)} cells): {distance.feature}")
 

@@ -9,7 +9,9 @@ from models.taxonomy import CODES, INDEX, CellClass
 from service.contract.report import (
     ClassifierRecord,
     DetectorRecord,
+    GroupErrors,
     ModelThresholds,
+    RateOverPatients,
     RegionRecord,
     Report,
     Versions,
@@ -47,6 +49,10 @@ CLASSIFIER = ClassifierRecord(
     input_px=400,
     unsupported_classes=(CellClass.MOB, CellClass.PMB),
     thresholds=ModelThresholds(blast=0.5, atypical=0.4),
+    blast_errors=GroupErrors(
+        sensitivity=RateOverPatients(alpha=30.0, beta=10.0),
+        specificity=RateOverPatients(alpha=95.0, beta=5.0),
+    ),
 )
 
 DETECTOR = DetectorRecord(name="heatmap-tiny", version="1.0.0", sha256="3" * 64)

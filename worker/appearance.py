@@ -40,4 +40,4 @@ class Appearance:
 
     def compare_stain(self, card: ClassifierCard) -> StainDistance | None:
         """How far the cells' colours are from the classifier's training data."""
-        return compare_stain(self.colours, (source.source for source in card.training))
+        return compare_stain(self.colours, (one.stain for one in card.training if one.stain))

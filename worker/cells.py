@@ -6,6 +6,7 @@ from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 
 from models.taxonomy import CODES, INDEX, NOT_IN_DIFFERENTIAL, CellClass
 from service.contract.cell import Cell, CellFlag
@@ -71,6 +72,8 @@ class CellTable(Sequence[Cell]):
         blasts: classes that p_blast sums.
         atypical: classes that p_atypical sums.
         uncertain_below: limit of the `uncertain` flag on the label's probability.
+        unfamiliar_above: limit of the `unfamiliar` flag on the probabilities' entropy, nats; None
+            flags no cell.
 
     Attributes:
         order: shape (N,), the row in `cells` of each cell here.
@@ -79,6 +82,7 @@ class CellTable(Sequence[Cell]):
         p_blast, p_atypical: shape (N,), or None when no class of the group is supported.
         is_leukocyte: shape (N,), labelled neither EBO nor KSC.
         edge, uncertain: shape (N,), bool.
+        unfamiliar: shape (N,), bool; None without a limit.
         out_of_focus: shape (N,), bool; None when not measured.
 
     Raises:
@@ -93,6 +97,7 @@ class CellTable(Sequence[Cell]):
         blasts: CellGroup,
         atypical: CellGroup,
         uncertain_below: float,
+        unfamiliar_above: float | None = None,
     ) -> None:
         centres = np.round(cells.centres_l0, 2)
         self.order: NDArray[np.intp] = np.lexsort((centres[:, 0], centres[:, 1]))
@@ -112,6 +117,9 @@ class CellTable(Sequence[Cell]):
         columns = np.array([INDEX[code] for code in self._supported])
         self.labels: NDArray[np.intp] = columns[self.probabilities[:, columns].argmax(axis=1)]
         self.uncertain = self.probabilities.max(axis=1, initial=0) < uncertain_below
+        self.unfamiliar: NDArray[np.bool_] | None = None
+        if unfamiliar_above is not None:
+            self.unfamiliar = entr(self.probabilities).sum(axis=1) > unfamiliar_above
         self.is_leukocyte = ~np.isin(self.labels, [INDEX[code] for code in NOT_IN_DIFFERENTIAL])
         self.p_blast = self._sum(blasts)
         self.p_atypical = self._sum(atypical)
@@ -139,6 +147,7 @@ class CellTable(Sequence[Cell]):
             CellFlag.EDGE: self.edge[i],
             CellFlag.OUT_OF_FOCUS: self.out_of_focus is not None and self.out_of_focus[i],
             CellFlag.UNCERTAIN: self.uncertain[i],
+            CellFlag.UNFAMILIAR: self.unfamiliar is not None and self.unfamiliar[i],
         }
         return Cell(
             id=i + 1,

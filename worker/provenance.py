@@ -4,9 +4,16 @@ import platform
 from importlib.metadata import version
 from typing import Final
 
-from models.card import ClassifierCard
+from models.card import ClassifierCard, OperatingPoint, PatientRate
 from models.detector_card import DetectorCard
-from service.contract.report import ClassifierRecord, DetectorRecord, ModelThresholds, Versions
+from service.contract.report import (
+    ClassifierRecord,
+    DetectorRecord,
+    GroupErrors,
+    ModelThresholds,
+    RateOverPatients,
+    Versions,
+)
 
 LIBRARIES: Final = (
     "torch",
@@ -17,6 +24,9 @@ LIBRARIES: Final = (
     "simplejpeg",
 )
 """Those whose version can move a number in a report."""
+
+UNCERTAIN_BELOW: Final = 0.5
+"""Where a card does not say."""
 
 
 def record_classifier(card: ClassifierCard) -> ClassifierRecord:
@@ -30,7 +40,24 @@ def record_classifier(card: ClassifierCard) -> ClassifierRecord:
         input_px=card.input_px,
         unsupported_classes=card.unsupported_classes,
         thresholds=ModelThresholds(blast=card.blast.threshold, atypical=card.atypical.threshold),
+        uncertain_below=card.abstention.below if card.abstention else UNCERTAIN_BELOW,
+        unfamiliar_above=card.rejection.above if card.rejection else None,
+        blast_errors=_record_errors(card.blast),
+        atypical_errors=_record_errors(card.atypical),
     )
+
+
+def _record_errors(point: OperatingPoint) -> GroupErrors | None:
+    if point.errors is None:
+        return None
+    return GroupErrors(
+        sensitivity=_record_rate(point.errors.sensitivity),
+        specificity=_record_rate(point.errors.specificity),
+    )
+
+
+def _record_rate(rate: PatientRate) -> RateOverPatients:
+    return RateOverPatients(alpha=rate.alpha, beta=rate.beta)
 
 
 def record_detector(card: DetectorCard) -> DetectorRecord:

@@ -21,6 +21,7 @@ def assess_quality(
     blasts: CellGroup,
     atypical: CellGroup,
     stain: StainDistance | None,
+    uncertain_below: float,
     settings: AnalysisSettings,
 ) -> Quality:
     """Everything worth saying about a report's numbers, warnings first.
@@ -33,6 +34,7 @@ def assess_quality(
         classifier: which classes and what resolution it knows.
         blasts, atypical: the groupings asked for.
         stain: of the cells, against the training data; None when not measured.
+        uncertain_below: limit by which cells were called uncertain.
         settings: where flags are raised.
     """
     limits = settings.quality
@@ -40,6 +42,9 @@ def assess_quality(
     uncertain = float(cells.uncertain.mean()) if len(cells) else None
     blurred = (
         float(cells.out_of_focus.mean()) if cells.out_of_focus is not None and len(cells) else None
+    )
+    unfamiliar = (
+        float(cells.unfamiliar.mean()) if cells.unfamiliar is not None and len(cells) else None
     )
     smudges = per_100_leukocytes[CellClass.KSC]
     flags: list[QualityFlag | None] = [
@@ -58,8 +63,17 @@ def assess_quality(
             uncertain,
             limits.uncertain_share,
             "{value} of cells are uncertain (limit {limit}): their most probable class "
-            f"has less than {_percent(settings.uncertain_below)}. Stain, focus or scanner may be "
+            f"has less than {_percent(uncertain_below)}. Stain, focus or scanner may be "
             "unlike what the model was trained on.",
+            _percent,
+        ),
+        _above(
+            QualityCode.UNFAMILIAR_CELLS,
+            unfamiliar,
+            limits.unfamiliar_share,
+            "{value} of cells look like none of the model's classes (limit {limit}): plasma cells, "
+            "artefacts, or a stain unlike the training data. They are counted under some class all "
+            "the same.",
             _percent,
         ),
         _above(
@@ -91,8 +105,9 @@ def assess_quality(
     raised = [flag for flag in flags if flag is not None]
     return Quality(
         flags=tuple(sorted(raised, key=lambda flag: flag.severity is not Severity.WARNING)),
-        uncertain_below=settings.uncertain_below,
+        uncertain_below=uncertain_below,
         uncertain_share=_rounded(uncertain),
+        unfamiliar_share=_rounded(unfamiliar),
         out_of_focus_share=_rounded(blurred),
         edge_cells=int(cells.edge.sum()),
         stain_distance=None if stain is None else _rounded(stain.spreads),

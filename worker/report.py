@@ -7,11 +7,14 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from models.taxonomy import CODES, INDEX, NOT_IN_DIFFERENTIAL, CellClass
+from models.prevalence import Rate, estimate_share, find_detection_limit
+from models.taxonomy import ATYPICAL, BLAST, CODES, INDEX, NOT_IN_DIFFERENTIAL, CellClass
 from service.contract.report import (
+    AdjustedShare,
     ClassifierRecord,
     DetectorRecord,
     GroupCount,
+    GroupErrors,
     Proportion,
     RegionRecord,
     Report,
@@ -70,12 +73,16 @@ def build_report(analysis: Analysis, settings: AnalysisSettings) -> tuple[Report
     """
     blasts, atypical = analysis.parameters.blasts, analysis.parameters.atypical
     classifier = analysis.classifier
+    uncertain_below = (
+        classifier.uncertain_below if settings.uncertain_below is None else settings.uncertain_below
+    )
     cells = CellTable(
         analysis.cells,
         unsupported=classifier.unsupported_classes,
         blasts=blasts,
         atypical=atypical,
-        uncertain_below=settings.uncertain_below,
+        uncertain_below=uncertain_below,
+        unfamiliar_above=classifier.unfamiliar_above,
     )
     n_leukocytes = int(cells.is_leukocyte.sum())
     counts = _count_labels(cells, classifier)
@@ -99,14 +106,20 @@ def build_report(analysis: Analysis, settings: AnalysisSettings) -> tuple[Report
         },
         per_100_leukocytes=per_100,
         blast=_count_group(
-            blasts, cells.p_blast, classifier.thresholds.blast, cells.is_leukocyte, classifier
+            blasts,
+            cells.p_blast,
+            cells.is_leukocyte,
+            threshold=classifier.thresholds.blast,
+            errors=classifier.blast_errors if set(blasts.classes) == BLAST else None,
+            unsupported=classifier.unsupported_classes,
         ),
         atypical=_count_group(
             atypical,
             cells.p_atypical,
-            classifier.thresholds.atypical,
             cells.is_leukocyte,
-            classifier,
+            threshold=classifier.thresholds.atypical,
+            errors=classifier.atypical_errors if set(atypical.classes) == ATYPICAL else None,
+            unsupported=classifier.unsupported_classes,
         ),
         quality=assess_quality(
             cells,
@@ -117,6 +130,7 @@ def build_report(analysis: Analysis, settings: AnalysisSettings) -> tuple[Report
             blasts=blasts,
             atypical=atypical,
             stain=analysis.stain,
+            uncertain_below=uncertain_below,
             settings=settings,
         ),
         timings={stage: round(seconds, 3) for stage, seconds in analysis.timings.items()},
@@ -159,12 +173,13 @@ def _per_100(count: int | None, n_leukocytes: int) -> float | None:
 def _count_group(
     group: CellGroup,
     probability: NDArray[np.float64] | None,
-    threshold: float,
     is_leukocyte: NDArray[np.bool_],
-    classifier: ClassifierRecord,
+    *,
+    threshold: float,
+    errors: GroupErrors | None,
+    unsupported: tuple[CellClass, ...],
 ) -> GroupCount:
     total = int(is_leukocyte.sum())
-    unsupported = tuple(code for code in group.classes if code in classifier.unsupported_classes)
     if probability is None:
         count = outside = expected = None
     else:
@@ -175,12 +190,28 @@ def _count_group(
     return GroupCount(
         name=group.name,
         classes=group.classes,
-        unsupported_classes=unsupported,
+        unsupported_classes=tuple(code for code in group.classes if code in unsupported),
         threshold=threshold,
         n_leukocytes=total,
         count=count,
         percent=None if count is None else percent_of(count, total),
         ci95=None if count is None else clopper_pearson(count, total),
         expected_count=expected,
+        adjusted=None if count is None else _adjust(count, total, errors),
         outside_denominator=outside,
+    )
+
+
+def _adjust(count: int, total: int, errors: GroupErrors | None) -> AdjustedShare | None:
+    if errors is None or total == 0:
+        return None
+    sensitivity = Rate(errors.sensitivity.alpha, errors.sensitivity.beta)
+    specificity = Rate(errors.specificity.alpha, errors.specificity.beta)
+    found = estimate_share(count, total, sensitivity=sensitivity, specificity=specificity)
+    limit = find_detection_limit(total, sensitivity=sensitivity, specificity=specificity)
+    return AdjustedShare(
+        percent=round(100 * found.share, 4),
+        ci95=(round(100 * found.interval[0], 4), round(100 * found.interval[1], 4)),
+        limit_of_blank=limit.blank,
+        limit_of_detection=None if limit.share is None else round(100 * limit.share, 4),
     )

@@ -2,6 +2,7 @@
 
 Networks transfer badly between laboratories (macro-F1 falls by a third to three quarters in
 published work), and colour is what differs first. Nothing here corrects it; the reader is told.
+What training looked like stands in the classifier's card.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.card import StainReference
 
 QUANTILES: Final = (0.05, 0.90)
 """Of a patch's px, channel by channel: its nucleus, and what lies between cells."""
@@ -22,14 +25,6 @@ MIN_CELLS: Final = 20
 """Fewer do not tell a stain from the chance of which cells there are."""
 PX_STEP: Final = 4
 """Every fourth px of each fourth row is looked at."""
-
-REFERENCES: Final = {
-    "deepapl": ((4.71, 4.02, 4.90, 5.54, 5.44, 5.32), (0.17, 0.25, 0.06, 0.03, 0.03, 0.03)),
-    "pbc": ((4.56, 3.81, 4.94, 5.54, 5.44, 5.32), (0.19, 0.35, 0.05, 0.03, 0.03, 0.03)),
-}
-"""Mean and standard deviation of `measure_colours` over the training cells of each source, measured
-by `python -m benchmarks.stain_reference ../shared/data`. A spread is at least 0.03: no lamp is
-steadier from day to day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +52,28 @@ def measure_colours(patch: NDArray[np.uint8]) -> NDArray[np.float64]:
     return colours
 
 
-def compare_stain(colours: NDArray[np.float64], sources: Iterable[str]) -> StainDistance | None:
-    """Distance of a slide from those training sources that have a reference.
+def compare_stain(
+    colours: NDArray[np.float64], references: Iterable[StainReference]
+) -> StainDistance | None:
+    """Distance of a slide from the nearest training source.
 
     Args:
         colours: of its cells, shape (N, 6); rows of NaN are left out.
-        sources: names of the classifier's training data.
+        references: of the classifier's training sources.
 
     Returns:
         None with fewer than `MIN_CELLS` cells or without a reference.
     """
-    known = [REFERENCES[source] for source in sources if source in REFERENCES]
+    known = list(references)
     colours = colours[np.isfinite(colours).all(axis=1)]
     if len(colours) < MIN_CELLS or not known:
         return None
     middle = np.median(colours, axis=0)
-    return min((_distance(middle, *reference) for reference in known), key=lambda d: d.spreads)
+    return min((_distance(middle, reference) for reference in known), key=lambda d: d.spreads)
 
 
-def _distance(
-    middle: NDArray[np.float64], means: tuple[float, ...], deviations: tuple[float, ...]
-) -> StainDistance:
-    spreads = np.abs(middle - np.array(means)) / np.array(deviations)
+def _distance(middle: NDArray[np.float64], reference: StainReference) -> StainDistance:
+    spreads = np.abs(middle - np.array(reference.mean)) / np.array(reference.spread)
     worst = int(spreads.argmax())
-    level, reference = (float(np.exp(value) - 1) for value in (middle[worst], means[worst]))
-    return StainDistance(float(spreads[worst]), FEATURES[worst], level, reference)
+    level, usual = (float(np.exp(value) - 1) for value in (middle[worst], reference.mean[worst]))
+    return StainDistance(float(spreads[worst]), FEATURES[worst], level, usual)

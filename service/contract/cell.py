@@ -14,6 +14,7 @@ class CellFlag(StrEnum):
     EDGE = "edge"
     OUT_OF_FOCUS = "out_of_focus"
     UNCERTAIN = "uncertain"
+    UNFAMILIAR = "unfamiliar"
 
 
 class Cell(Record):

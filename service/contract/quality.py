@@ -17,6 +17,7 @@ class QualityCode(StrEnum):
     TILES_FAILED = "tiles_failed"
     CELLS_UNREAD = "cells_unread"
     UNCERTAIN_CELLS = "uncertain_cells"
+    UNFAMILIAR_CELLS = "unfamiliar_cells"
     OUT_OF_FOCUS_CELLS = "out_of_focus_cells"
     EDGE_CELLS = "edge_cells"
     UNUSUAL_STAIN = "unusual_stain"
@@ -52,6 +53,11 @@ class Quality(Record):
     )
     uncertain_share: Share | None = Field(
         description="Uncertain cells, share of all cells; null without cells."
+    )
+    unfamiliar_share: Share | None = Field(
+        default=None,
+        description="Cells like none of the classes, share of all cells; null without cells or "
+        "when not measured.",
     )
     out_of_focus_share: Share | None = Field(
         description="Cells out of focus, share of all cells; null without cells or when focus was "

@@ -8,7 +8,8 @@ supported". A percentage without a denominator (no leukocytes) is null too, but 
 
 Percentages are shares of `n_leukocytes`: cells labelled neither erythroblast (EBO) nor smudge cell
 (KSC). Every 95 % interval is the exact binomial one (Clopper & Pearson, Biometrika 26, 404–413,
-1934). It covers the chance of which cells were on the glass, not the classifier's own errors.
+1934). It covers the chance of which cells were on the glass, not the classifier's own errors; those
+are in `blast.adjusted` and `atypical.adjusted`.
 """
 
 from typing import Annotated, Final, Literal, Self
@@ -20,7 +21,7 @@ from service.contract.quality import Quality
 from service.contract.record import Percent, Record, ScanId, Seconds, Sha256, Share
 from service.contract.scan import ClassSet, RegionChoice, Stage
 
-SCHEMA_VERSION: Final = "1.1"
+SCHEMA_VERSION: Final = "1.2"
 """Major: a reader must change. Minor: a field was added."""
 
 STATEMENT: Final = "Research use only. Not for diagnostic use."
@@ -58,6 +59,22 @@ class ModelThresholds(Record):
     atypical: Share = Field(description="A cell with p_atypical at or above this is atypical.")
 
 
+class RateOverPatients(Record):
+    """A sensitivity or specificity, as it varies from patient to patient: a Beta distribution."""
+
+    alpha: float = Field(gt=0, description="First parameter; alpha / (alpha + beta) is the mean.")
+    beta: float = Field(gt=0, description="Second parameter.")
+
+
+class GroupErrors(Record):
+    """How often a group's threshold is right, on validation patients, each judged as unseen."""
+
+    sensitivity: RateOverPatients = Field(description="Share of the group's cells that it counts.")
+    specificity: RateOverPatients = Field(
+        description="Share of other leukocytes that it leaves out."
+    )
+
+
 class ClassifierRecord(Record):
     """The classifier that was used."""
 
@@ -71,6 +88,21 @@ class ClassifierRecord(Record):
         description="Classes it was never shown and cannot recognise, in taxonomy order."
     )
     thresholds: ModelThresholds = Field(description="Its operating points.")
+    uncertain_below: Share = Field(
+        default=0.5, description="A label with less probability than this is flagged `uncertain`."
+    )
+    unfamiliar_above: float | None = Field(
+        default=None,
+        ge=0,
+        description="A cell whose probabilities have more entropy than this, nats, is flagged "
+        "`unfamiliar`; null: not measured, no cell is.",
+    )
+    blast_errors: GroupErrors | None = Field(
+        default=None, description="Of the blast threshold; null: not measured."
+    )
+    atypical_errors: GroupErrors | None = Field(
+        default=None, description="Of the atypical threshold; null: not measured."
+    )
 
     @property
     def um_per_px(self) -> float:
@@ -118,6 +150,30 @@ class Proportion(Record):
     )
 
 
+class AdjustedShare(Record):
+    """A group's true share, with the classifier's own errors taken into account.
+
+    Bayesian form of the Rogan–Gladen estimator: every share equally likely before, sensitivity and
+    specificity distributed as over the validation patients (`model.blast_errors`). Those patients'
+    cells were chosen by class, so the mix of other cells was another than on a smear.
+    """
+
+    percent: Percent = Field(description="The most probable true share of the leukocytes, %.")
+    ci95: Interval = Field(
+        description="Shortest interval that holds 95 % of the probability, %; from 0: the count "
+        "cannot be told from none."
+    )
+    limit_of_blank: int = Field(
+        ge=0,
+        description="As many leukocytes may be counted on a smear without a single one of the "
+        "group (95th percentile over patients).",
+    )
+    limit_of_detection: Percent | None = Field(
+        description="Least true share that is counted above the limit of blank in 95 of 100 "
+        "patients, for this number of leukocytes, %; null: not even 100 %."
+    )
+
+
 class GroupCount(Record):
     """How many leukocytes belong to a group of classes (blasts, atypical cells).
 
@@ -143,6 +199,11 @@ class GroupCount(Record):
         description="Sum of P(group) over the n_leukocytes leukocytes, 4 decimals: a count that "
         "needs no threshold. Far from `count`, the model is unsure.",
     )
+    adjusted: AdjustedShare | None = Field(
+        default=None,
+        description="`percent`, corrected for the classifier's errors; null without leukocytes, "
+        "for a grouping of one's own, or when the errors are not known.",
+    )
     outside_denominator: int | None = Field(
         ge=0,
         description="Further cells at or above the threshold that are labelled EBO or KSC: not "
@@ -167,7 +228,7 @@ class Versions(Record):
 class Report(Record):
     """Everything a scan found, cell by cell lists aside."""
 
-    schema_version: Literal["1.1"] = Field(default=SCHEMA_VERSION, description="Of this structure.")
+    schema_version: Literal["1.2"] = Field(default=SCHEMA_VERSION, description="Of this structure.")
     statement: Literal["Research use only. Not for diagnostic use."] = Field(
         default=STATEMENT, description="Holds for every number here."
     )

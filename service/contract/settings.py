@@ -28,6 +28,9 @@ class QualityLimits(Record):
     uncertain_share: Share = Field(
         default=0.2, description="More uncertain cells is a warning, share of all cells."
     )
+    unfamiliar_share: Share = Field(
+        default=0.25, description="More unfamiliar cells is a warning, share of all cells."
+    )
     out_of_focus_share: Share = Field(
         default=0.2, description="More cells out of focus is a warning, share of all cells."
     )
@@ -52,10 +55,10 @@ class AnalysisSettings(Record):
         description="Failure budget: with more of the region's tiles unreadable the scan fails "
         "with `tile_failures_exceeded`, share of tiles.",
     )
-    uncertain_below: Share = Field(
-        default=0.5,
+    uncertain_below: Share | None = Field(
+        default=None,
         description="A cell whose most probable class has less than this probability is flagged "
-        "`uncertain`.",
+        "`uncertain`; null: the limit measured for the classifier, from its card.",
     )
     blurred_above_um: float = Field(
         default=0.5,

@@ -37,6 +37,8 @@ def augment(
     views = _fade(views, patch_um=patch_um, how=how, rng=generator)
     views = _stain(views, how=how, rng=generator)
     views = _blur(views, how=how, rng=generator)
+    if how.sharpen:
+        views = _sharpen(views, how=how, rng=generator)
     sigma = how.noise * _uniform((len(views), 1, 1, 1), generator)
     return (views + sigma * _normal(views.shape, generator)).clamp_(0.0, 1.0)
 
@@ -97,16 +99,33 @@ def _blur(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
     """Blur a share of the batch, one sigma for all of it."""
     chosen = _uniform(len(views), rng) < how.blur
     sigma = 0.3 + 1.2 * float(_uniform((), rng))
-    taps = torch.exp(-0.5 * (torch.arange(-4, 5, device=rng.device) / sigma) ** 2)
-    taps = (taps / taps.sum()).to(views.dtype)
     if not chosen.any():
         return views
-    some = F.pad(views[chosen], (4, 4, 4, 4), mode="replicate")
-    some = F.conv2d(some, taps.view(1, 1, 1, 9).expand(3, 1, 1, 9), groups=3)
-    some = F.conv2d(some, taps.view(1, 1, 9, 1).expand(3, 1, 9, 1), groups=3)
     views = views.clone()
-    views[chosen] = some
+    views[chosen] = _smooth(views[chosen], sigma)
     return views
+
+
+def _sharpen(views: Tensor, *, how: Augmentation, rng: torch.Generator) -> Tensor:
+    """Add to a share of the batch what a blur would take away, one sigma for all of it."""
+    chosen = _uniform(len(views), rng) < how.sharpen
+    sigma = 0.5 + 1.5 * float(_uniform((), rng))
+    amount = 2.0 * _uniform((len(views), 1, 1, 1), rng)
+    if not chosen.any():
+        return views
+    some = views[chosen]
+    views = views.clone()
+    views[chosen] = (some + amount[chosen] * (some - _smooth(some, sigma))).clamp_(0.0, 1.0)
+    return views
+
+
+def _smooth(views: Tensor, sigma: float) -> Tensor:
+    """A Gaussian of `sigma` px, cut at 4 px."""
+    taps = torch.exp(-0.5 * (torch.arange(-4, 5, device=views.device) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(views.dtype)
+    some = F.pad(views, (4, 4, 4, 4), mode="replicate")
+    some = F.conv2d(some, taps.view(1, 1, 1, 9).expand(3, 1, 1, 9), groups=3)
+    return F.conv2d(some, taps.view(1, 1, 9, 1).expand(3, 1, 9, 1), groups=3)
 
 
 def _uniform(shape: int | tuple[int, ...], rng: torch.Generator) -> Tensor:

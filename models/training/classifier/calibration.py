@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import GroupKFold
 
-from models.card import OperatingPoint
+from models.card import Abstention, GroupErrors, OperatingPoint
 from models.errors import ModelError
 from models.taxonomy import ATYPICAL, BLAST, INDEX, CellClass
+from models.training.classifier.group_errors import measure_errors
 from models.training.data.manifest import LabelledCell
+from models.training.evaluation.abstention import choose_abstention
 from models.training.evaluation.metrics import (
     are_members,
     expected_calibration_error,
@@ -49,6 +51,7 @@ class Calibration:
         blast: on P_blast, of all cells of the threshold source.
         atypical: on P_atypical, likewise.
         ece: expected calibration error per source with a cell, after temperature, cross-fitted.
+        abstention: on the threshold source, cross-fitted.
         how: how the temperature was found and the error estimated, in words.
     """
 
@@ -56,6 +59,7 @@ class Calibration:
     blast: OperatingPoint
     atypical: OperatingPoint
     ece: dict[str, float]
+    abstention: Abstention
     how: str
 
 
@@ -107,6 +111,11 @@ def calibrate(
             )
             for source in np.unique(sources)
         },
+        abstention=choose_abstention(
+            held_out[sources == threshold_source].max(axis=1),
+            hit[sources == threshold_source],
+            source=threshold_source,
+        ),
         how=(
             "one temperature, least log loss on the validation cells of "
             + " and ".join(temperature_sources)
@@ -197,6 +206,7 @@ def _operating_point(
     units = len({cell.unit for cell in predictions.cells})
     known = all(cell.group or cell.patient for cell in predictions.cells)
     kind = "patients or groups" if known else "groups, cells of unknown patients on their own"
+    errors: GroupErrors | None = None
     if honest is None:
         estimate = f"too few patients ({units}) to cross-fit, so both figures are optimistic"
     else:
@@ -205,6 +215,8 @@ def _operating_point(
             f"both figures by {len(np.unique(folds))}-fold cross-fitting over {units} {kind}: each"
             " cell judged by a temperature and threshold found without its fold"
         )
+        if known:
+            errors = measure_errors(predictions, called, member)
     return OperatingPoint(
         threshold=threshold,
         sensitivity=float(called[member].mean()),
@@ -213,6 +225,7 @@ def _operating_point(
             f"{len(member)} validation cells of {source}, {member.sum()} of them in the group;"
             f" lowest threshold with specificity ≥ {SPECIFICITY} on them all; {estimate}"
         ),
+        errors=errors,
     )
 
 

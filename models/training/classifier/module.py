@@ -1,7 +1,7 @@
 """One training step of a classifier, and its optimiser."""
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import numpy as np
@@ -13,7 +13,7 @@ from models.nets.registry import build_network
 from models.preprocess import normalise, resize, to_tensor
 from models.taxonomy import CODES
 from models.training.classifier.augment import augment
-from models.training.classifier.initial import initialise
+from models.training.classifier.initial import freeze, initialise
 from models.training.classifier.loss import ClassLoss
 from models.training.classifier.recipe import Recipe
 
@@ -39,8 +39,16 @@ class ClassifierModule(lightning.LightningModule):
         self.steps = steps_per_epoch * recipe.epochs
         network = build_network(recipe.network, len(CODES))
         initialise(network, recipe)
+        freeze(network, recipe.frozen_blocks)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.loss = loss
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever, but frozen blocks keep their batch statistics."""
+        super().train(mode)
+        for part in freeze(self.network, self.recipe.frozen_blocks):
+            part.eval()
+        return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch."""
@@ -74,8 +82,9 @@ class ClassifierModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """No decay of biases and normalisation; the schedule spans all stages."""
         how = self.recipe
-        decay = [p for p in self.network.parameters() if p.ndim > 1]
-        free = [p for p in self.network.parameters() if p.ndim <= 1]
+        learnt = [p for p in self.network.parameters() if p.requires_grad]
+        decay = [p for p in learnt if p.ndim > 1]
+        free = [p for p in learnt if p.ndim <= 1]
         groups = [
             {"params": decay, "weight_decay": how.weight_decay},
             {"params": free, "weight_decay": 0.0},

@@ -42,6 +42,8 @@ class Augmentation:
         stain_mix: standard deviation of the off-diagonal terms that mix optical densities.
         glass: standard deviation of the log of each channel's glass brightness.
         blur: probability of a Gaussian blur, sigma up to 1.5 px of the network's input.
+        sharpen: probability of an unsharp mask, sigma up to 2 px of the network's input, amount up
+            to 2: what scanners and stitching programs do to pictures.
         noise: largest standard deviation of additive noise, 0–1 scale.
         fade: probability that all beyond the cell fades into the glass colour, so that the
             neighbourhood cannot tell the laboratory.
@@ -53,6 +55,7 @@ class Augmentation:
     stain_mix: Spread = 0.05
     glass: Spread = 0.06
     blur: Share = 0.3
+    sharpen: Share = 0.0
     noise: Spread = 0.02
     fade: Share = 0.25
 
@@ -104,7 +107,11 @@ class Recipe:
         name: of the recipe.
         note: where it comes from, in a sentence.
         network: a name in `models.nets.registry.NETWORKS`.
-        init: "random", or "imagenet" for what `models.training.classifier.initial` has.
+        init: "random"; "imagenet" for what `models.training.classifier.initial` has; "weights" for
+            those called `init_weights`, head included.
+        init_weights: name or directory of weights of the same network.
+        frozen_blocks: EfficientNet-lite0's stem and so many first blocks stay as they began, batch
+            statistics included: on a CPU they take half of a step's time.
         stages: (epochs, input px) in turn; the last is what the card will say.
         batch_size: crops per step, over all devices together.
         optimiser: "adamw", "adam" or "sgd" (momentum 0.9).
@@ -131,7 +138,9 @@ class Recipe:
     name: str
     note: str = ""
     network: str = "resnext50_32x4d"
-    init: Literal["random", "imagenet"] = "random"
+    init: Literal["random", "imagenet", "weights"] = "random"
+    init_weights: str | None = None
+    frozen_blocks: Annotated[int, Field(ge=0)] = 0
     stages: Annotated[tuple[tuple[Count, Count], ...], Field(min_length=1)] = ((12, 96), (5, 128))
     batch_size: Count = 32
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -160,6 +169,10 @@ class Recipe:
             raise ValueError(f"network {self.network!r} is not registered; known: {known}")
         if self.field_um < self.patch_um:
             raise ValueError(f"field_um {self.field_um:g} is less than patch_um {self.patch_um:g}")
+        if (self.init == "weights") != (self.init_weights is not None):
+            raise ValueError('init = "weights" and init_weights come together')
+        if self.frozen_blocks and self.network != "efficientnet_lite0":
+            raise ValueError(f"frozen_blocks is known for efficientnet_lite0, not {self.network}")
         if self.warm_up >= 1:
             raise ValueError("warm_up must leave steps to fall in: below 1")
         return self

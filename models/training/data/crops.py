@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.training.data.manifest import LabelledCell
+from models.training.data.manifest import LabelledCell, Stranger
 
 NOT_AN_IMAGE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow raises on damaged files: tried on 400 cut or overwritten TIFFs."""
 
 
-def read_crop(cell: LabelledCell, *, field_um: float, px: int) -> NDArray[np.uint8]:
+def read_crop(cell: LabelledCell | Stranger, *, field_um: float, px: int) -> NDArray[np.uint8]:
     """The field around a cell.
 
     The centre of the file is the centre of the result. Where the file is narrower than the field
@@ -77,7 +77,7 @@ def fill_black_border(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def read_crops(
-    cells: Sequence[LabelledCell], *, field_um: float, px: int, threads: int = 2
+    cells: Sequence[LabelledCell | Stranger], *, field_um: float, px: int, threads: int = 2
 ) -> tuple[NDArray[np.uint8], list[int]]:
     """Fields of many cells, and which of them could be read.
 
@@ -86,7 +86,7 @@ def read_crops(
         cannot be decoded are left out, for the caller to count and name.
     """
 
-    def read(cell: LabelledCell) -> NDArray[np.uint8] | None:
+    def read(cell: LabelledCell | Stranger) -> NDArray[np.uint8] | None:
         try:
             return read_crop(cell, field_um=field_um, px=px)
         except OSError:

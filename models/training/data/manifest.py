@@ -55,11 +55,32 @@ class LabelledCell:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """One crop of something that is none of the 15 classes.
+
+    Attributes:
+        path, source, patient, um_per_px: as of a `LabelledCell`.
+        kind: what the manifest calls it.
+    """
+
+    path: Path
+    source: str
+    kind: str
+    patient: str
+    um_per_px: float
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Labelled cells of one split, and the rows whose label is not one of the 15 codes."""
 
     cells: tuple[LabelledCell, ...]
-    left_out: Counter[str]
+    strangers: tuple[Stranger, ...] = ()
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Rows whose label is not one of the 15 codes, by label."""
+        return Counter(stranger.kind for stranger in self.strangers)
 
 
 def read_manifest(
@@ -79,7 +100,7 @@ def read_manifest(
             number from 1, or an entry occurs twice.
     """
     cells: list[LabelledCell] = []
-    left_out: Counter[str] = Counter()
+    strangers: list[Stranger] = []
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         if missing := set(COLUMNS) - set(reader.fieldnames or ()):
@@ -95,10 +116,10 @@ def read_manifest(
             if (split is not None and row["split"] != split) or row["split"] == leave_out_split:
                 continue
             if row["label"] not in CellClass.__members__:
-                left_out[row["label"]] += 1
+                strangers.append(_read_stranger(row, root=root, where=where))
                 continue
             cells.append(_read_cell(row, root=root, where=where))
-    return Manifest(cells=tuple(cells), left_out=left_out)
+    return Manifest(cells=tuple(cells), strangers=tuple(strangers))
 
 
 def write_manifest(path: Path, cells: Iterable[LabelledCell]) -> None:
@@ -133,6 +154,16 @@ def _read_cell(row: Mapping[str, str], *, root: Path, where: str) -> LabelledCel
         group=row.get("group", ""),
         fold=_fold(row.get("fold", ""), where=where),
         name=row["path"],
+    )
+
+
+def _read_stranger(row: Mapping[str, str], *, root: Path, where: str) -> Stranger:
+    return Stranger(
+        path=root / row["path"],
+        source=row["source"],
+        kind=row["label"],
+        patient=row["patient"],
+        um_per_px=_positive(row["um_per_px"], where=where),
     )
 
 

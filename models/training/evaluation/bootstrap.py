@@ -20,6 +20,11 @@ from models.training.data.manifest import LabelledCell
 BATCH: Final = 50
 """Replicates computed at a time: 50 of 18,365 cells are 7 MB an array."""
 
+REPLICATES: Final = 2000
+"""Of an interval in a card or report."""
+
+SEED: Final = 2019
+
 Weights = NDArray[np.float64]
 """Shape (B, U): how often each unit was drawn in each replicate."""
 

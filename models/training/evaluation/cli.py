@@ -178,6 +178,8 @@ def _evaluate_weights(
     from models.training.data.manifest import read_manifest
     from models.training.evaluation.cell_figures import Part, measure_cells
     from models.training.evaluation.predictions import predict_cells
+    from models.training.evaluation.rejection import measure_rejection, predict_strangers
+    from models.training.evaluation.source_figures import complete_figures
     from models.training.progress import track
 
     keep_freed_memory()
@@ -193,15 +195,25 @@ def _evaluate_weights(
         source: measure_cells([part.of_source(source)], replicates=bootstrap, seed=seed)
         for source in predictions.sources
     }
+    sources = complete_figures(
+        predictions.per_source(card), detail, predictions, temperature=card.temperature
+    )
+    rejection = None
+    if card.rejection is not None:
+        rejection = measure_rejection(
+            predictions,
+            predict_strangers(classifier, rows.strangers),
+            above=card.rejection.above,
+        )
     result = {
         "weights": card.name,
         "version": card.version,
         "sha256": card.sha256,
         "unsupported_classes": list(card.unsupported_classes),
         "left_out": dict(rows.left_out),
-        "sources": {
-            name: record.model_dump() for name, record in predictions.per_source(card).items()
-        },
+        "sources": {name: record.model_dump() for name, record in sources.items()},
+        "uncertain_below": card.abstention.below if card.abstention else None,
+        "rejection": rejection.model_dump() if rejection else None,
         "bootstrap": {"replicates": bootstrap, "seed": seed},
         "figures": {name: record.model_dump(mode="json") for name, record in detail.items()},
     }

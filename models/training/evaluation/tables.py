@@ -15,6 +15,7 @@ COLUMNS: Final = (
     "macro_f1",
     "blast_auc",
     "atypical_auc",
+    "ece_uncalibrated",
     "ece",
 )
 
@@ -35,11 +36,34 @@ def print_evaluation(result: dict[str, Any], *, console: Console | None = None) 
             for code, value in figures["recall"].items()
         )
         console.print(f"recall by class (cells), {source}: {recall}", highlight=False)
+        curve = "  ".join(
+            f"≥{point['at_least']:g}: {point['coverage']:.2f} of cells,"
+            f" {_show(point['accuracy'])} right"
+            for point in figures["risk_coverage"]
+        )
+        console.print(f"labels by their probability, {source}: {curve}", highlight=False)
         if figures["unreadable"]:
             console.print(f"unreadable files, {source}: {figures['unreadable']}")
     if result["left_out"]:
         console.print(f"left out, not one of the 15 codes: {result['left_out']}")
+    if (limit := result["uncertain_below"]) is not None:
+        console.print(f"uncertain: a label with less than {limit:g}", highlight=False)
+    if result["rejection"]:
+        _print_rejection(result["rejection"], console)
     console.print(f"unsupported classes: {', '.join(result['unsupported_classes']) or 'none'}")
+
+
+def _print_rejection(rejection: dict[str, Any], console: Console) -> None:
+    shares = ", ".join(f"{name} {share:.3f}" for name, share in rejection["rejected"].items())
+    console.print(
+        f"unfamiliar, of cells labelled as leukocytes: {shares or 'none'}", highlight=False
+    )
+    for kind, found in rejection["strangers"].items():
+        console.print(
+            f"unfamiliar, {kind}: {found['rejected']} of {found['as_leukocytes']} labelled as"
+            f" leukocytes ({found['cells']} cells), AUROC {_show(found['auroc'])}",
+            highlight=False,
+        )
 
 
 def _show(value: float | None) -> str:

@@ -10,13 +10,16 @@ from tests.analyses import CLASSIFIER, cells_of, certain, random_cells
 from worker.cells import CellTable, ClassifiedCells
 
 
-def table_of(cells: ClassifiedCells, uncertain_below: float = 0.5) -> CellTable:
+def table_of(
+    cells: ClassifiedCells, uncertain_below: float = 0.5, unfamiliar_above: float | None = None
+) -> CellTable:
     return CellTable(
         cells,
         unsupported=CLASSIFIER.unsupported_classes,
         blasts=BLASTS,
         atypical=ATYPICALS,
         uncertain_below=uncertain_below,
+        unfamiliar_above=unfamiliar_above,
     )
 
 
@@ -127,3 +130,18 @@ def test_a_cell_beyond_the_last_is_an_error() -> None:
 def test_arrays_that_do_not_fit_are_refused(changes: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         replace(cells_of(*[certain(CellClass.NGS)] * 2), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("limit", "is_flagged"), [(0.69, True), (0.70, False)])
+def test_a_cell_whose_probabilities_are_spread_beyond_the_limit_is_unfamiliar(
+    limit: float, is_flagged: bool
+) -> None:
+    # two classes of one half each: ln 2 = 0.693
+    table = table_of(cells_of(certain(CellClass.EOS, 0.5)), unfamiliar_above=limit)
+    assert (CellFlag.UNFAMILIAR in table[0].flags) is is_flagged
+
+
+def test_without_a_limit_no_cell_is_unfamiliar() -> None:
+    table = table_of(cells_of(certain(CellClass.EOS, 0.5)))
+    assert table.unfamiliar is None
+    assert CellFlag.UNFAMILIAR not in table[0].flags

@@ -78,6 +78,16 @@ def test_whatever_could_not_be_read_is_said(field: str, code: QualityCode) -> No
     assert (flag.code, flag.severity, flag.value) == (code, Severity.NOTICE, 1)
 
 
+@pytest.mark.parametrize(("unfamiliar", "is_flagged"), [(50, False), (51, True)])
+def test_many_unfamiliar_cells_are_said(unfamiliar: int, is_flagged: bool) -> None:
+    classifier = CLEAN_CLASSIFIER.model_copy(update={"unfamiliar_above": 0.5})
+    rows = [certain(CellClass.NGS)] * (200 - unfamiliar)
+    rows += [certain(CellClass.LYT, 0.6)] * unfamiliar
+    report, _ = report_of(cells_of(*rows), **(CLEAN | {"classifier": classifier}))
+    assert (QualityCode.UNFAMILIAR_CELLS in flags(report)) is is_flagged
+    assert report.quality.unfamiliar_share == unfamiliar / 200
+
+
 @pytest.mark.parametrize(("uncertain", "is_flagged"), [(40, False), (41, True)])
 def test_many_uncertain_cells_are_said(uncertain: int, is_flagged: bool) -> None:
     rows = [certain(CellClass.NGS)] * (200 - uncertain)

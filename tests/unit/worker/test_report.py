@@ -105,6 +105,48 @@ def test_a_group_of_unsupported_classes_is_null_not_zero() -> None:
     assert cells[0].p_blast is None
 
 
+def test_the_share_is_corrected_beside_the_raw_one() -> None:
+    report, _ = report_of(cells_with({CellClass.NGS: 140, CellClass.MYO: 60}))
+    blast = report.blast
+    assert blast.adjusted is not None
+    assert blast.percent == 30.0
+    # sensitivity about 0.75, specificity about 0.95: (0.30 − 0.05) / 0.70
+    assert blast.adjusted.percent == pytest.approx(36, abs=3)
+    low, high = blast.adjusted.ci95
+    assert blast.ci95 is not None
+    assert low < 36 < high
+    assert high - low > blast.ci95[1] - blast.ci95[0]
+    assert blast.adjusted.limit_of_blank > 200 * 0.05
+    assert blast.adjusted.limit_of_detection is not None
+    assert 100 * blast.adjusted.limit_of_blank / 200 < blast.adjusted.limit_of_detection < 40
+
+
+def test_nothing_is_corrected_without_known_errors_or_leukocytes() -> None:
+    report, _ = report_of(cells_with({CellClass.NGS: 10}))
+    assert report.atypical.adjusted is None
+    report, _ = report_of(cells_of())
+    assert report.blast.adjusted is None
+
+
+def test_another_grouping_is_not_corrected_by_errors_that_are_not_its_own() -> None:
+    apl = CellGroup(name="APL blasts", classes=(*BLASTS.classes, CellClass.PMO))
+    report, _ = report_of(
+        cells_with({CellClass.PMO: 3, CellClass.NGS: 7}), parameters=ScanParameters(blasts=apl)
+    )
+    assert report.blast.adjusted is None
+
+
+@pytest.mark.parametrize(("asked", "share"), [(None, 1.0), (0.6, 0.0)])
+def test_the_cards_limit_of_uncertainty_holds_unless_the_installation_has_one(
+    asked: float | None, share: float
+) -> None:
+    strict = CLASSIFIER.model_copy(update={"uncertain_below": 0.8})
+    analysis = analysis_of(cells_of(certain(CellClass.NGS, 0.7)), classifier=strict)
+    report, _ = build_report(analysis, SETTINGS.model_copy(update={"uncertain_below": asked}))
+    assert report.quality.uncertain_share == share
+    assert report.quality.uncertain_below == (asked or 0.8)
+
+
 def test_flagged_cells_are_counted() -> None:
     cells = cells_of(certain(CellClass.NGS, 0.4))
     report, _ = report_of(replace(cells, edge=np.array([True]), out_of_focus=np.array([True])))

@@ -73,7 +73,7 @@ def test_a_number_for_an_unsupported_class_is_refused(count: int) -> None:
         ({"differential": {}}, "every code but EBO and KSC"),
         ({"per_100_leukocytes": {"EBO": 1.0}}, "needs EBO and KSC"),
         ({"statement": "For diagnostic use."}, "Research use only"),
-        ({"schema_version": "2.0"}, "1.1"),
+        ({"schema_version": "2.0"}, "1.2"),
         ({"label_image": "x"}, "Extra inputs"),
     ],
 )

@@ -69,6 +69,32 @@ def full_page() -> Page:
     return Page(render(REPORT, galleries, shown, JPEG))
 
 
+def test_the_corrected_share_and_what_can_be_told_from_none_stand_beside_the_raw_one() -> None:
+    report, _ = report_of(cells_with({CellClass.NGS: 140, CellClass.MYO: 60}))
+    text = Page(render(report)).text
+    adjusted = report.blast.adjusted
+    assert adjusted is not None
+    assert adjusted.limit_of_detection is not None
+    assert (
+        f"Corrected for misnaming {format_percent(adjusted.percent)}".replace("\xa0", " ") in text
+    )
+    assert f"95 % interval {format_interval(adjusted.ci95)}".replace("\xa0", " ") in text
+    assert (
+        f"Smallest share told from none {format_percent(adjusted.limit_of_detection)}".replace(
+            "\xa0", " "
+        )
+        in text
+    )
+    assert f"up to {adjusted.limit_of_blank} leukocytes may be counted by mistake" in text
+
+
+def test_errors_that_hide_any_share_are_said() -> None:
+    report, _ = report_of(cells_with({CellClass.NGS: 4}))
+    assert report.blast.adjusted is not None
+    assert report.blast.adjusted.limit_of_detection is None
+    assert "the model's errors hide any share" in Page(render(report)).text
+
+
 def test_research_use_is_stated_first_and_last() -> None:
     text = full_page().text
     body = text[text.index(STATEMENT) :]
