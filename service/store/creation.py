@@ -80,9 +80,11 @@ class NewScan:
     batch_id: str | None = None
 
     @property
-    def dedupe_key(self) -> str:
-        """As the function of that name."""
-        return dedupe_key(self.slide, self.model_sha256, self.metadata.analysis)
+    def dedupe_keys(self) -> tuple[str, str]:
+        """What the scan may be found by: as anybody's, and as that of these labels alone."""
+        key = dedupe_key(self.slide, self.model_sha256, self.metadata.analysis)
+        labels = json.dumps([self.metadata.accession, self.metadata.specimen])
+        return key, hashlib.sha256(f"{key}\n{labels}".encode()).hexdigest()
 
 
 def dedupe_key(slide: SlideSource, model_sha256: str, parameters: ScanParameters) -> str:
@@ -101,13 +103,14 @@ def create_scan(connection: Connection, new: NewScan) -> Created:
     repeated = _find_request(connection, new)
     if repeated is not None:
         return Created(read_scan(connection, repeated), fresh=False)
-    found = connection.execute(
-        select(ScanRow.__table__).where(ScanRow.dedupe_key == new.dedupe_key)
-    ).first()
+    found, key = _find_equal(connection, new)
     if found is not None and new.metadata.force:
         connection.execute(update(ScanRow).where(ScanRow.id == found.id).values(dedupe_key=None))
         found = None
-    scan = _insert(connection, new) if found is None else _join(connection, found, new.metadata)
+    if found is None:
+        scan = _insert(connection, new, key)
+    else:
+        scan = _join(connection, found, new.metadata)
     if new.request is not None:
         connection.execute(
             insert(IdempotencyRow).values(
@@ -143,12 +146,47 @@ def _find_request(connection: Connection, new: NewScan) -> str | None:
     return scan_id
 
 
+def _find_equal(connection: Connection, new: NewScan) -> tuple[Row[Any] | None, str]:
+    """The scan that answers the request, if there is one, and the key that it has or would have.
+
+    A scan that the laboratory calls otherwise answers nothing: its reports would name another
+    order or smear.
+    """
+    common, own = new.dedupe_keys
+    rows = connection.execute(
+        select(ScanRow.__table__).where(ScanRow.dedupe_key.in_((common, own)))
+    ).all()
+    by_key = {row.dedupe_key: row for row in rows}
+    if own in by_key:
+        return by_key[own], own
+    found = by_key.get(common)
+    if found is None or _may_share(found, new.metadata):
+        return found, common
+    return None, own
+
+
+def _may_share(found: Row[Any], metadata: ScanMetadata) -> bool:
+    """Whether neither of two requests gives a label that the other contradicts."""
+    return all(
+        None in pair or pair[0] == pair[1]
+        for pair in (
+            (found.accession, metadata.accession),
+            (found.specimen, metadata.specimen),
+        )
+    )
+
+
 def _join(connection: Connection, found: Row[Any], metadata: ScanMetadata) -> Scan:
     """A scan that somebody else asked for already, as soon as either of the two wants it.
 
-    One that waits behind an archive comes forward; one that nobody is told of tells this caller.
+    One that waits behind an archive comes forward, one that nobody is told of tells this caller,
+    one without labels gets these.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {
+        name: getattr(metadata, name)
+        for name in ("accession", "specimen")
+        if getattr(found, name) is None and getattr(metadata, name) is not None
+    }
     waits = found.state == ScanState.QUEUED and found.queue == Priority.ARCHIVE
     if waits and metadata.priority is Priority.INTERACTIVE:
         values |= {"queue": Priority.INTERACTIVE, "enqueued_at": None, "not_before": now()}
@@ -159,7 +197,7 @@ def _join(connection: Connection, found: Row[Any], metadata: ScanMetadata) -> Sc
     return read_scan(connection, found.id)
 
 
-def _insert(connection: Connection, new: NewScan) -> Scan:
+def _insert(connection: Connection, new: NewScan, key: str) -> Scan:
     moment, slide, metadata = now(), new.slide, new.metadata
     if slide.sha256 is not None:
         _note_slide(connection, slide.sha256, slide, moment)
@@ -177,7 +215,7 @@ def _insert(connection: Connection, new: NewScan) -> Scan:
             slide_bytes=slide.size_bytes,
             parameters=json.loads(metadata.analysis.model_dump_json()),
             model_sha256=new.model_sha256,
-            dedupe_key=new.dedupe_key,
+            dedupe_key=key,
             accession=metadata.accession,
             specimen=metadata.specimen,
             callback_url=None if metadata.callback_url is None else str(metadata.callback_url),

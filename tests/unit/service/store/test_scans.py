@@ -74,9 +74,22 @@ class TestCreating:
     def test_anything_that_can_change_the_result_gives_another_scan(self, scans, changes):
         assert create(scans).scan.scan_id != create(scans, **changes).scan.scan_id
 
-    def test_what_the_laboratory_calls_a_slide_does_not_make_it_another(self, scans):
-        create(scans, accession="B")
-        assert not create(scans, accession="C").fresh
+    def test_a_slide_of_another_order_never_gets_that_orders_report(self, scans):
+        first = create(scans, accession="A-1")
+        second = create(scans, accession="A-2")
+        assert second.fresh
+        assert (first.scan.accession, second.scan.accession) == ("A-1", "A-2")
+        for accession, made in (("A-1", first), ("A-2", second)):
+            again = create(scans, accession=accession)
+            assert (again.fresh, again.scan.scan_id) == (False, made.scan.scan_id)
+
+    def test_a_scan_without_labels_gets_those_that_come_later(self, scans):
+        first = create(scans)
+        named = create(scans, accession="A-1")
+        assert (named.fresh, named.scan.accession) == (False, "A-1")
+        assert create(scans).scan.scan_id == first.scan.scan_id
+        assert create(scans, accession="A-1", specimen="S-1").scan.specimen == "S-1"
+        assert create(scans, accession="A-1", specimen="S-2").fresh
 
     def test_another_model_gives_another_scan(self, scans):
         create(scans)
