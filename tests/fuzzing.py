@@ -6,6 +6,7 @@ last report in the terminal; `--database postgresql+psycopg://…` names an empt
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
 from service.app import create_app
 from service.batches.asking import ask
@@ -241,11 +243,25 @@ def main() -> int:
 @contextmanager
 def fuzzed(directory: Path, redis_url: str, **given: Any) -> Iterator[tuple[httpx.Client, Known]]:
     """An administrator's client of a served app with something in it, and the names of that."""
-    with peopled(directory, redis_url, **given) as (installation, known):
+    with plain_logs(), peopled(directory, redis_url, **given) as (installation, known):
         app = create_app(installation.settings)
         with served(app, key_of(installation)) as client:
             uploads = begin_uploads(client)
             yield client, Known(known.scans, known.disposable, known.batches, uploads)
+
+
+@contextmanager
+def plain_logs() -> Iterator[None]:
+    """Warnings alone, without the values of locals: to print those takes longer than a request
+    may."""
+    before = structlog.get_config()
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    level = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=level, processors=[renderer])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 if __name__ == "__main__":
