@@ -1,5 +1,6 @@
 """What goes wrong on a day, in one running service: each is named, and nothing is lost."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -197,12 +198,10 @@ def test_keys_are_made_and_revoked_beside_a_running_service(service):
 
     made = run("create", "lis", "--role", "read", "--json")
     assert made.exit_code == 0, made.output
-    key_id, secret = (
-        made.output.split(f'"{name}": "')[1].split('"')[0] for name in ("id", "secret")
-    )
-    headers = {"Authorization": f"Bearer {secret}"}
+    key = json.loads(made.output)
+    headers = {"Authorization": f"Bearer {key['secret']}"}
     assert service.client.get("/v1/scans", headers=headers).status_code == 200
-    assert run("revoke", key_id).exit_code == 0
+    assert run("revoke", key["id"]).exit_code == 0
     service.wait(
         lambda: service.client.get("/v1/scans", headers=headers).status_code == 401, "shut", 30
     )

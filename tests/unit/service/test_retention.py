@@ -266,3 +266,16 @@ def test_a_clients_name_for_a_request_is_kept_for_a_week(installation, days, fou
     Retention(installation).expire_requests()
     again = installation.scans.create(new)
     assert (again.scan.scan_id == first.scan.scan_id) is found
+
+
+def test_a_slide_purged_between_its_arrival_and_its_scan_is_asked_for_again(installation):
+    caller, _ = installation.keys.create("lis", frozenset({Role.ADMIN}))
+    sha256 = f"{1:064x}"
+    source = SlideSource(size_bytes=4, sha256=sha256)
+    asked = Submission(source, ScanMetadata(force=True), caller, "key")
+    with pytest.raises(ApiProblem, match="send it again") as refused:
+        submit(installation, asked)
+    assert refused.value.status == 409
+    assert installation.scans.count(ScanState.QUEUED) == 0
+    assert installation.jobs.waiting() == set()
+    assert send_again(installation, caller, sha256) is not None
