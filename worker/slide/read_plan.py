@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from threading import Lock
 from typing import Final, Self
 
@@ -90,7 +89,7 @@ class ReadPlan:
         """Indices of the regions, each once, as they are best read.
 
         Yields:
-            Regions that begin on one tile, at most `longest` of them.
+            `longest` regions at a time, neighbours where there are any; the last may be fewer.
         """
 
         def place(index: int) -> tuple[int, int, int, int]:
@@ -98,10 +97,9 @@ class ReadPlan:
             row, column = rect.rows.start, rect.columns.start
             return row // BLOCK_TILES, column // BLOCK_TILES, row, column
 
-        for _, same in groupby(sorted(range(len(self._rects)), key=place), place):
-            run = list(same)
-            for start in range(0, len(run), longest):
-                yield run[start : start + longest]
+        order = sorted(range(len(self._rects)), key=place)
+        for start in range(0, len(order), longest):
+            yield order[start : start + longest]
 
     def px_rows(self, key: TileKey) -> int:
         """How many px rows of a tile, from its top, any of the regions needs; 0 if none does."""

@@ -31,8 +31,10 @@ AHEAD_BYTES: Final = 32 << 20
 PLANNED_REGIONS: Final = 16384
 """Regions planned together; bounds the plan of a slide with more."""
 LONGEST_RUN: Final = 8
-"""Regions of one tile that one thread reads in a go: handing over less often, while the tiles they
-share stay in its cache and no other thread waits for them."""
+"""Neighbouring regions that one thread reads in a go: the threads hand over less often, and fewer
+tiles are needed by two of them at once."""
+RUNS_PER_THREAD: Final = 4
+"""At least so many, where regions are few, so that no thread is left alone with the last ones."""
 MAX_OUTPUT_PX: Final = 1 << 28
 """Largest result of one read: 768 MiB of RGB."""
 BLOCK_PX: Final = 512
@@ -175,10 +177,12 @@ class TiledSlide:
             planned = regions[first : first + PLANNED_REGIONS]
             plan = ReadPlan(planned, level, source.levels[level])
             ahead = self._count_ahead(planned, um_per_px)
+            fair = len(planned) // (RUNS_PER_THREAD * self._threads)
+            longest = max(1, min(LONGEST_RUN, fair, ahead // (2 * self._threads)))
             started: deque[tuple[list[int], Future[list[Pixels | RegionUnreadable]]]] = deque()
             waiting = 0
             try:
-                for run in plan.runs(max(1, min(LONGEST_RUN, ahead // (2 * self._threads)))):
+                for run in plan.runs(longest):
                     while waiting + len(run) > ahead:
                         done, future = started.popleft()
                         waiting -= len(done)
