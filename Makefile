@@ -32,7 +32,7 @@ demo: setup                      ## the main job: a synthetic slide, scanned to 
 	@echo "open $(DEMO)/report/report.html"
 
 test: setup-dev                  ## every test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup-dev                  ## style, types, import rules
 	$(BIN)/ruff check .
