@@ -31,7 +31,10 @@ class GroupErrors(_Record):
     """How often an operating point is right among cells that are labelled as leukocytes."""
 
     sensitivity: PatientRate
-    specificity: PatientRate
+    specificity: PatientRate = Field(description="Among all cells outside the group.")
+    blank_specificity: PatientRate = Field(
+        description="Among those outside the atypical classes: what a blood without the group has."
+    )
 
 
 class OperatingPoint(_Record):

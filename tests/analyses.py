@@ -52,6 +52,7 @@ CLASSIFIER = ClassifierRecord(
     blast_errors=GroupErrors(
         sensitivity=RateOverPatients(alpha=30.0, beta=10.0),
         specificity=RateOverPatients(alpha=95.0, beta=5.0),
+        blank_specificity=RateOverPatients(alpha=195.0, beta=5.0),
     ),
 )
 

@@ -53,6 +53,7 @@ def _record_errors(point: OperatingPoint) -> GroupErrors | None:
     return GroupErrors(
         sensitivity=_record_rate(point.errors.sensitivity),
         specificity=_record_rate(point.errors.specificity),
+        blank_specificity=_record_rate(point.errors.blank_specificity),
     )
 
 

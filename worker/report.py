@@ -205,10 +205,12 @@ def _count_group(
 def _adjust(count: int, total: int, errors: GroupErrors | None) -> AdjustedShare | None:
     if errors is None or total == 0:
         return None
-    sensitivity = Rate(errors.sensitivity.alpha, errors.sensitivity.beta)
-    specificity = Rate(errors.specificity.alpha, errors.specificity.beta)
+    sensitivity, specificity, blank = (
+        Rate(one.alpha, one.beta)
+        for one in (errors.sensitivity, errors.specificity, errors.blank_specificity)
+    )
     found = estimate_share(count, total, sensitivity=sensitivity, specificity=specificity)
-    limit = find_detection_limit(total, sensitivity=sensitivity, specificity=specificity)
+    limit = find_detection_limit(total, sensitivity=sensitivity, specificity=blank)
     return AdjustedShare(
         percent=round(100 * found.share, 4),
         ci95=(round(100 * found.interval[0], 4), round(100 * found.interval[1], 4)),

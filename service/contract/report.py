@@ -71,7 +71,10 @@ class GroupErrors(Record):
 
     sensitivity: RateOverPatients = Field(description="Share of the group's cells that it counts.")
     specificity: RateOverPatients = Field(
-        description="Share of other leukocytes that it leaves out."
+        description="Share of other leukocytes that it leaves out, atypical ones among them."
+    )
+    blank_specificity: RateOverPatients = Field(
+        description="The same among leukocytes outside the atypical classes: a blood without any."
     )
 
 
@@ -165,8 +168,8 @@ class AdjustedShare(Record):
     )
     limit_of_blank: int = Field(
         ge=0,
-        description="As many leukocytes may be counted on a smear without a single one of the "
-        "group (95th percentile over patients).",
+        description="As many leukocytes may be counted on a smear of mature cells alone, without a "
+        "single one of the group (95th percentile over patients).",
     )
     limit_of_detection: Percent | None = Field(
         description="Least true share that is counted above the limit of blank in 95 of 100 "

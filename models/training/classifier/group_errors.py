@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from models.card import GroupErrors, PatientRate
 from models.prevalence import fit_rate
-from models.taxonomy import INDEX, NOT_IN_DIFFERENTIAL
+from models.taxonomy import ATYPICAL, INDEX, NOT_IN_DIFFERENTIAL
+from models.training.evaluation.metrics import are_members
 from models.training.evaluation.predictions import Predictions
 
 
@@ -22,16 +23,19 @@ def measure_errors(
         member: cells of the group, shape (N,).
 
     Returns:
-        None if no cell inside, or none outside the group is labelled as a leukocyte.
+        None if no cell inside the group, or none outside it and the atypical classes, is labelled
+        as a leukocyte.
     """
     labels = predictions.probabilities.argmax(axis=1)
     leukocyte = ~np.isin(labels, [INDEX[code] for code in NOT_IN_DIFFERENTIAL])
     patients = np.array([cell.unit for cell in predictions.cells])
     sensitivity = _measure_rate(called, leukocyte & member, patients)
     specificity = _measure_rate(~called, leukocyte & ~member, patients)
-    if sensitivity is None or specificity is None:
+    mature = ~are_members(predictions.labels, ATYPICAL)
+    blank = _measure_rate(~called, leukocyte & ~member & mature, patients)
+    if sensitivity is None or specificity is None or blank is None:
         return None
-    return GroupErrors(sensitivity=sensitivity, specificity=specificity)
+    return GroupErrors(sensitivity=sensitivity, specificity=specificity, blank_specificity=blank)
 
 
 def _measure_rate(

@@ -144,7 +144,11 @@ def _errors(errors: GroupErrors) -> str:
     each = [
         f"{name} {rate.alpha / (rate.alpha + rate.beta):.3f} ({rate.patients} patients,"
         f" {rate.cells} cells, Beta({rate.alpha:.2f}, {rate.beta:.2f}))"
-        for name, rate in (("sensitivity", errors.sensitivity), ("specificity", errors.specificity))
+        for name, rate in (
+            ("sensitivity", errors.sensitivity),
+            ("specificity", errors.specificity),
+            ("specificity among mature cells", errors.blank_specificity),
+        )
     ]
     return f" Of a patient not seen before, among cells labelled as leukocytes: {'; '.join(each)}."
 
