@@ -19,12 +19,16 @@ from models.training.classifier.export import (
     describe_recipe,
     export_classifier,
     plan_validation,
+    recalibrate_classifier,
 )
 from models.training.classifier.fit import fit
 from models.training.classifier.run import FINISHED, RunError
 from models.training.cli import train
-from models.training.data.manifest import LabelledCell, write_manifest
+from models.training.data.manifest import LabelledCell, Stranger, write_manifest
+from models.training.evaluation.bootstrap import REPLICATES, SEED
+from models.training.evaluation.cell_figures import Part, measure_cells
 from models.training.evaluation.predictions import predict_cells
+from models.training.evaluation.source_figures import complete_figures
 from tests.training_runs import COLOURS, RECIPE, register_tiny, write_cells
 
 # Lightning warns of its own dependencies and of a loader without worker processes.
@@ -74,9 +78,47 @@ def test_a_trained_run_is_exported_loaded_and_right(trained, exported):
 
 def test_the_cards_figures_are_those_of_the_weights_as_they_are_loaded(trained, exported):
     cells = write_cells(trained, per_class=16)
-    served = predict_cells(Classifier.load("tiny-1", root=trained), cells).per_source(exported)
+    served = predict_cells(Classifier.load("tiny-1", root=trained), cells)
+    detail = {
+        "lab": measure_cells(
+            [Part(served, None, frozenset(exported.unsupported_classes))],
+            replicates=REPLICATES,
+            seed=SEED,
+        )
+    }
+    complete = complete_figures(
+        served.per_source(exported), detail, served, temperature=exported.temperature
+    )["lab"]
     recorded = exported.evaluation["lab"]
-    assert served["lab"].model_copy(update={"ece": recorded.ece}) == recorded
+    assert recorded.intervals["accuracy"] == (1.0, 1.0)
+    assert recorded.risk_coverage[0].coverage == 1.0
+    assert {cut.group for cut in recorded.cuts} == {"blast", "atypical"}
+    assert recorded.ece_uncalibrated == pytest.approx(complete.ece_uncalibrated, abs=1e-6)
+    same = {"ece": recorded.ece, "ece_uncalibrated": recorded.ece_uncalibrated}
+    assert complete.model_copy(update=same) == recorded
+
+
+def test_weights_are_calibrated_anew_and_their_tensors_stay_as_they_are(trained, exported):
+    cells = write_cells(trained, per_class=16)
+    stranger = Stranger(cells[0].path, "lab", "plasma cell", "p0", cells[0].um_per_px)
+    validation = Validation(cells, ["lab"], "lab", [stranger])
+    again = recalibrate_classifier(
+        trained / "tiny-1", trained / "tiny-2", validation=validation, version="2"
+    )
+    assert (again.name, again.version, again.sha256) == ("tiny-2", "2", exported.sha256)
+    assert again.temperature == pytest.approx(exported.temperature)
+    assert again.blast == exported.blast
+    assert again.rejection is not None
+    assert again.rejection.strangers["plasma cell"].cells == 1
+
+
+def test_a_card_has_the_errors_over_patients_and_the_limits_of_its_flags(exported):
+    assert exported.blast.errors is not None
+    assert exported.blast.errors.sensitivity.patients == 16
+    assert exported.abstention is not None
+    assert exported.abstention.below == 0.0  # every label is right
+    assert exported.rejection is not None
+    assert exported.rejection.strangers == {}
 
 
 def test_golden_outputs_are_written_and_hold(trained, exported):
