@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from models.training.classifier.augment import augment
@@ -58,3 +60,11 @@ def test_fading_leaves_the_cell_and_removes_the_neighbourhood():
         faded[..., 36:44, 36:44], plain[..., 36:44, 36:44], atol=1e-3, rtol=0
     )
     assert float(faded[..., :4, :4].std(dim=(2, 3)).max()) < 0.01 < float(plain[..., :4, :4].std())
+
+
+def test_an_unsharp_mask_brightens_the_glass_beside_a_cell_and_leaves_flat_glass_alone():
+    fields = field_with_a_dot().expand(16, -1, -1, -1)
+    plain, sharp = view(fields, STILL), view(fields, replace(STILL, sharpen=1.0))
+    assert float(sharp.max()) > float(plain.max()) + 0.02
+    assert float(sharp.min()) < float(plain.min()) - 0.02
+    torch.testing.assert_close(sharp[:, :, 0, 0], plain[:, :, 0, 0])
