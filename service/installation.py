@@ -67,6 +67,11 @@ class Installation:
             batch_items=batch_items,
         )
 
+    @property
+    def is_local(self) -> bool:
+        """Whether reading a row takes no network: SQLite, whose readers wait for nobody."""
+        return self.engine.dialect.name == "sqlite"
+
     def close(self) -> None:
         """Let go of both servers."""
         self.redis.close()

@@ -7,6 +7,7 @@ stale process changes nothing.
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -141,7 +142,18 @@ def _analyse(installation: Installation, row: Row[Any]) -> None:
         write_results(target, results)
     if not insist(lambda: lifecycle.succeed(row.id, row.attempt, results.report)):
         raise Superseded
+    remove_earlier_attempts(target)
     _log.info("scan succeeded", cells=results.report.n_cells)
+
+
+def remove_earlier_attempts(target: Path) -> None:
+    """Free the disk of what killed attempts of the same scan left beside its results."""
+    for path in target.parent.iterdir():
+        if path != target:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def fetch_slide(installation: Installation, row: Row[Any]) -> tuple[Path, str | None]:

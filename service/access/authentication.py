@@ -25,6 +25,9 @@ REMEMBERED: Final = 4096
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key.")
 
 
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     key: ApiKey | None
@@ -68,10 +71,7 @@ async def _find_installation(request: Request) -> Installation:
 Served = Annotated[Installation, Depends(_find_installation)]
 
 
-async def authenticate(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> ApiKey:
+async def authenticate(request: Request, credentials: Credentials) -> ApiKey:
     """The caller's key.
 
     Raises:
@@ -99,10 +99,11 @@ async def authenticate(
     return key
 
 
-def allow(role: Role) -> Callable[[ApiKey], Awaitable[ApiKey]]:
+def allow(role: Role) -> Callable[..., Awaitable[ApiKey]]:
     """A dependency: the caller's key, which must have the role."""
 
-    async def check(key: Annotated[ApiKey, Depends(authenticate)]) -> ApiKey:
+    async def check(request: Request, credentials: Credentials) -> ApiKey:
+        key = await authenticate(request, credentials)
         if not key.may(role):
             raise ApiProblem(
                 403,

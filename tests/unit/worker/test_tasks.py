@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from service.contract.scan import Stage
-from worker.tasks import Progress, Superseded, insist
+from worker.tasks import Progress, Superseded, insist, remove_earlier_attempts
 
 
 def silent(*_):
@@ -39,3 +39,12 @@ def test_the_end_of_a_scan_is_stored_once_the_database_answers():
 @pytest.mark.parametrize("ended", [True, False])
 def test_an_answer_is_taken_as_it_is(ended):
     assert insist(lambda: ended) is ended
+
+
+def test_what_killed_attempts_left_goes_when_one_succeeds(tmp_path):
+    for name in ("1", "2", "3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").touch()
+    (tmp_path / ".1.partial-abc").touch()
+    remove_earlier_attempts(tmp_path / "3")
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
