@@ -199,7 +199,7 @@ def main(uploads: int, mb: int, polls: float, api_processes: int) -> None:
     posts = sum((outcome.statuses for outcome in uploaded), Counter[int]())
     seconds = np.array([value for outcome in polled for value in outcome.seconds])
     result = {
-        "run": describe_run(["python", "-m", *sys.argv]),
+        "run": describe_run(["python", "-m", "benchmarks.bench_load", *sys.argv[1:]]),
         "work": {"uploads": uploads, "mb": mb, "polls_per_s": polls, "api": api_processes},
         "measures": {},
         "yardsticks": {},
