@@ -28,7 +28,7 @@ from benchmarks.slides import CACHE
 from tests.running_service import KEY, RunningService
 
 MIB: Final = 1 << 20
-POLLERS: Final = 10
+POLLERS: Final = 20
 """Connections that polls are spread over."""
 ALLOWED: Final = frozenset({200, 202, 429, 503})
 HEAD: Final = b'--B\r\nContent-Disposition: form-data; name="slide"; filename="a.svs"\r\n\r\n'
