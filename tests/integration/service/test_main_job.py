@@ -79,8 +79,12 @@ def test_patients_pictures_are_private_on_disk(service, done):
 
 
 def test_metrics_tell_of_scans_requests_and_the_model(service, done):
-    text = service.client.get("/metrics").text
+    def metrics():
+        return service.client.get("/metrics").text
+
+    # the model process tells of itself every few seconds
+    service.wait(lambda: "smearscan_model_classify_rows" in metrics(), "told", within_s=60)
+    text = metrics()
     assert 'smearscan_scans{queue="interactive",state="succeeded"}' in text
     assert "smearscan_http_requests_total" in text
-    assert "smearscan_model_classify_rows" in text
     assert 'smearscan_up{part="queue"} 1.0' in text
