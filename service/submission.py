@@ -32,14 +32,12 @@ class Submission:
         metadata: as sent.
         caller: whose request it is.
         idempotency_key: the client's name for the request, or None.
-        batch_id: the batch it belongs to, or None.
     """
 
     slide: SlideSource
     metadata: ScanMetadata
     caller: ApiKey
     idempotency_key: str | None = None
-    batch_id: str | None = None
 
     @property
     def request(self) -> ClientRequest | None:
@@ -88,7 +86,6 @@ def submit(installation: Installation, submission: Submission) -> Created:
                 metadata.model or installation.settings.model
             ),
             request=submission.request,
-            batch_id=submission.batch_id,
         )
     )
     scan_id = created.scan.scan_id

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from service.contract.scan import GroupSummary, ScanSummary
+from service.exports.spreadsheet import disarm
 
 COLUMNS: Final = (
     "number",
@@ -28,8 +29,6 @@ COLUMNS: Final = (
     "atypical_ci95_high",
     "warnings",
 )
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet runs a cell that begins with one of these (OWASP, CSV injection)."""
 ROWS: Final = 200
 """Rows sent at a time."""
 
@@ -44,7 +43,7 @@ def write_summary(rows: Iterable[Row[Any]]) -> Iterator[str]:
     table = csv.writer(text)
     table.writerow(COLUMNS)
     for number, row in enumerate(rows, 1):
-        table.writerow([_cell(value) for value in _values(row)])
+        table.writerow([disarm(value) for value in _values(row)])
         if number % ROWS == 0:
             yield text.getvalue()
             text.seek(0)
@@ -76,9 +75,3 @@ def _values(row: Row[Any]) -> list[object]:
 
 def _group(group: GroupSummary) -> list[object]:
     return [group.count, group.percent, *(group.ci95 or (None, None))]
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value

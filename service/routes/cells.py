@@ -12,6 +12,7 @@ from models.taxonomy import CellClass
 from service.access.authentication import Reader, Reviewer, Served
 from service.contract.cell import CellFlag
 from service.contract.review import CellPage, Review, ReviewedCell, ReviewRequest
+from service.exports.spreadsheet import disarm
 from service.installation import Installation
 from service.problems import responses
 from service.results import (
@@ -137,9 +138,8 @@ def _write_reviews(served: Installation) -> Iterator[str]:
         except (ResultsGone, CellMissing):
             place = ("", "", "")
         comment = row.comment or ""
-        safe = f"'{comment}" if comment[:1] in {"=", "+", "-", "@", "\t", "\r"} else comment
         named = (row.scan_id, row.slide_sha256, row.cell_id, *place)
-        yield _csv_line((*named, row.label, safe, row.reviewer, row.at.isoformat()))
+        yield _csv_line((*named, row.label, disarm(comment), row.reviewer, row.at.isoformat()))
 
 
 def _csv_line(values: tuple[object, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from importlib.metadata import version
 from io import StringIO
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Response
@@ -16,6 +15,7 @@ from service.exports.labels import Labels
 from service.installation import Installation
 from service.problems import ApiProblem, responses
 from service.results import read_report, result_directory
+from service.routes.etags import matches
 from service.routes.names import ScanName
 from service.store.audit import Action
 from service.store.keys import ApiKey
@@ -121,24 +121,11 @@ def _send(
     else:
         headers["Content-Disposition"] = f'inline; filename="{row.id}.{export.suffix}"'
     if export.file is not None:
-        return _File(directory / export.file, media_type=export.content_type, headers=headers)
+        return FileResponse(
+            directory / export.file, media_type=export.content_type, headers=headers
+        )
     assert export.render is not None
     stream = StringIO(newline="")
     labels = Labels(accession=row.accession, specimen=row.specimen)
     export.render(read_report(directory), labels, stream)
     return Response(stream.getvalue(), media_type=export.content_type, headers=headers)
-
-
-class _File(FileResponse):
-    """A stored file with the ETag we gave it, not one of its modification time."""
-
-    def __init__(self, path: FilePath, *, media_type: str, headers: dict[str, str]) -> None:
-        super().__init__(path, media_type=media_type, headers=headers)
-
-
-def matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether a client's ETags name what it asks for (RFC 9110, 13.1.2: weak comparison)."""
-    if if_none_match is None:
-        return False
-    known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in known or etag in known

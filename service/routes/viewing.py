@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from models.taxonomy import CellClass
 from service.contract.viewing import MAX_LEVEL, SlideReference
 from service.patches import PatchMissing, read_patch
+from service.routes.etags import matches
 from service.routes.names import CellNumber, ScanName
 from service.viewer_client import ViewerClient
 
@@ -110,7 +111,7 @@ def make_router(
         """Size of the slide and of its tiles, for OpenSeadragon and others."""
         scan = await run_in_threadpool(find_scan, request, scan_id)
         headers = _headers(scan, "dzi")
-        if _has(if_none_match, headers):
+        if matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         xml = await viewer.fetch_dzi(scan.slide)
         return Response(xml, media_type="application/xml", headers=headers)
@@ -132,7 +133,7 @@ def make_router(
         """A tile of the slide, in its own colours. Label and macro images are not part of it."""
         scan = await run_in_threadpool(find_scan, request, scan_id)
         headers = _headers(scan, "tile", level, column, row)
-        if _has(if_none_match, headers):
+        if matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         jpeg = await viewer.fetch_tile(scan.slide, level, column, row)
         return Response(jpeg, media_type="image/jpeg", headers=headers)
@@ -151,7 +152,7 @@ def make_router(
         scan = await run_in_threadpool(find_scan, request, scan_id)
         place = await run_in_threadpool(find_cell, request, scan_id, cell_id)
         headers = _headers(scan, "patch", place.x_px, place.y_px, scan.patch_um)
-        if _has(if_none_match, headers):
+        if matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         jpeg = await run_in_threadpool(_read_kept, scan.result_dir, cell_id)
         if jpeg is None:
@@ -183,7 +184,7 @@ def make_router(
         headers = _headers(
             scan, "saliency", place.x_px, place.y_px, scan.patch_um, scan.model, target
         )
-        if _has(if_none_match, headers):
+        if matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         png = await viewer.fetch_saliency(
             scan.slide,
@@ -214,11 +215,3 @@ def _headers(scan: ViewedScan, *what: object) -> Mapping[str, str]:
     identity = (RENDERING, slide.sha256, slide.um_per_px, *what)
     etag = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
     return {"ETag": f'"{etag}"', "Cache-Control": CACHE_CONTROL}
-
-
-def _has(if_none_match: str | None, headers: Mapping[str, str]) -> bool:
-    """Whether a client's ETags name what it asks for (RFC 9110, 13.1.2: weak comparison)."""
-    if if_none_match is None:
-        return False
-    known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in known or headers["ETag"] in known

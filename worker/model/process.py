@@ -34,7 +34,7 @@ def main(on_ready: OnReady = lambda detector, classifier: None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     settings = ServiceSettings()
-    data = DataRoot(settings.data.resolve())
+    data = DataRoot.of(settings)
     try:
         data.make()
         networks = Networks.load(classifier=settings.model, device=settings.device)

@@ -46,7 +46,7 @@ def main() -> int:
         signal.signal(number, end)
     settings = ServiceSettings()
     configure_logs("viewer", settings.log_level)
-    data = DataRoot(settings.data.resolve())
+    data = DataRoot.of(settings)
     try:
         data.make()
         listener = listen(settings, data)
