@@ -9,9 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def to_tensor(images: NDArray[np.uint8]) -> Tensor:
-    """uint8 (N, H, W, 3) → float32 (N, 3, H, W) in 0–1, channels last in memory."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+def to_tensor(images: NDArray[np.uint8] | Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) → float32 (N, 3, H, W) in 0–1, channels last in memory.
+
+    A tensor stays on its device: bytes sent to a GPU first are a quarter of the floats.
+    """
+    if not isinstance(images, Tensor):
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    tensor = images.permute(0, 3, 1, 2)
     return tensor.to(torch.float32, memory_format=torch.channels_last).div_(255.0)
 
 

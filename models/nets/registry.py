@@ -7,7 +7,7 @@ from typing import Final
 from torch import nn
 
 from models.errors import WeightsUnavailable
-from models.nets.efficientnet_lite import EfficientNetLite0
+from models.nets.efficientnet_lite import EfficientNetLite
 from models.nets.resnext import ResNeXt
 
 
@@ -26,13 +26,19 @@ def build_resnext50_group_norm(n_classes: int) -> nn.Module:
 
 def build_efficientnet_lite0(n_classes: int) -> nn.Module:
     """EfficientNet-lite0 with a fresh head: 3.4 M parameters at 15 classes."""
-    return EfficientNetLite0(n_classes)
+    return EfficientNetLite(n_classes)
+
+
+def build_efficientnet_lite2(n_classes: int) -> nn.Module:
+    """EfficientNet-lite2 with a fresh head: 4.8 M parameters at 15 classes."""
+    return EfficientNetLite(n_classes, width=1.1, depth=1.2, dropout=0.3)
 
 
 NETWORKS: Final[dict[str, Callable[[int], nn.Module]]] = {
     "resnext50_32x4d": build_resnext50,
     "resnext50_32x4d_gn": build_resnext50_group_norm,
     "efficientnet_lite0": build_efficientnet_lite0,
+    "efficientnet_lite2": build_efficientnet_lite2,
 }
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -19,18 +20,25 @@ class WarmAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(use_buffers=True, avg_fn=partial(average, decay=decay))
+        super().__init__(use_buffers=True, multi_avg_fn=partial(average, decay=decay))
 
 
-def average(averaged: Tensor, current: Tensor, done: Tensor | int, *, decay: float) -> Tensor:
-    """The next average.
+def average(
+    averaged: list[Tensor], current: list[Tensor], done: Tensor | int, *, decay: float
+) -> None:
+    """Bring averages up to date, in place; whole numbers are copied.
+
+    All at once: on a GPU a step of hundreds of tensors one by one waits for each of them.
 
     Args:
-        averaged: the average so far.
-        current: what to add.
+        averaged: the averages so far, all of one type and device.
+        current: what to add to each.
         done: averages made before.
         decay: upper limit.
     """
+    if not averaged[0].is_floating_point():
+        torch._foreach_copy_(averaged, current)
+        return
     n = float(done)
     kept = min(decay, (1.0 + n) / (10.0 + n))
-    return kept * averaged + (1.0 - kept) * current
+    torch._foreach_lerp_(averaged, current, 1.0 - kept)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
 from models.taxonomy import INDEX
@@ -18,19 +19,28 @@ class CropBatches(Dataset[Any]):
     Args:
         store: decoded crops.
         rows: of the store that take part.
+        beliefs: of these rows, shape (len(rows), 15); None has none.
     """
 
-    def __init__(self, store: CropStore, rows: Sequence[int]) -> None:
+    def __init__(
+        self, store: CropStore, rows: Sequence[int], beliefs: Tensor | None = None
+    ) -> None:
         self.store = store
         self.rows = np.asarray(rows, np.int64)
         self.labels = torch.tensor([INDEX[store.cells[row].label] for row in rows])
+        self.beliefs = torch.empty(len(rows), 0) if beliefs is None else beliefs
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, indices: list[int]) -> Batch:
-        """Crops, shape (B, px, px, 3), and the columns of their labels, shape (B,)."""
-        return self.store.read(self.rows[indices]), self.labels[torch.tensor(indices)]
+        """Crops, labels and beliefs of a batch.
+
+        Tensors: worker processes hand those over in shared memory, but arrays through a pipe.
+        """
+        crops = torch.from_numpy(self.store.read(self.rows[indices]))
+        chosen = torch.tensor(indices)
+        return crops, self.labels[chosen], self.beliefs[chosen]
 
 
 class BatchLoader(DataLoader[Any]):

@@ -310,10 +310,15 @@ def describe_recipe(recipe: Recipe, epochs: int) -> str:
     start = {"imagenet": "ImageNet weights", "random": "random weights"}.get(
         recipe.init, f"the weights {recipe.init_weights}"
     )
+    taught = (
+        f", {recipe.teaching.share:.0%} of it against what networks that had not seen a cell say"
+        if recipe.teaching
+        else ""
+    )
     return (
         f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from {start},"
-        f" {recipe.loss.kind.replace('_', ' ')}, seed {recipe.seed}, {weights}; none picked on"
-        " validation cells"
+        f" {recipe.loss.kind.replace('_', ' ')}{taught}, seed {recipe.seed}, {weights}; none picked"
+        " on validation cells"
     )
 
 

@@ -18,6 +18,7 @@ from models.errors import ModelError
 from models.taxonomy import CODES
 from models.training.classifier.averaging import WarmAverage
 from models.training.classifier.batches import BatchLoader, CropBatches, load_in_order
+from models.training.classifier.beliefs import read_beliefs
 from models.training.classifier.checkpointing import EVERY_S, Checkpointing
 from models.training.classifier.draws import EpochBatches, plan_draws
 from models.training.classifier.loss import ClassLoss
@@ -136,6 +137,7 @@ def fit(
         max_steps=-1 if try_steps is None else start + try_steps,
         min_epochs=recipe.early_stopping.min_epochs if recipe.early_stopping else None,
         precision=recipe.precision,
+        benchmark=torch.cuda.is_available(),
         sync_batchnorm=torch.cuda.is_available(),
         logger=_loggers(out, start),
         callbacks=callbacks,
@@ -149,19 +151,24 @@ def fit(
     if trainer.is_global_zero:
         unreadable = [cell for cell in store.unreadable if cell not in held_out]
         begin_run(out, recipe, [store.cells[row] for row in rows], unreadable)
-    batches = _plan_batches(recipe, [store.cells[row] for row in learnt], trainer, start)
-    counts = Counter(store.cells[row].label for row in learnt)
+    cells_learnt = [store.cells[row] for row in learnt]
+    batches = _plan_batches(recipe, cells_learnt, trainer, start)
+    beliefs = read_beliefs(recipe.teaching, cells_learnt) if recipe.teaching else None
+    counts = Counter(cell.label for cell in cells_learnt)
     module_type = WatchedModule if watched else ClassifierModule
     module = module_type(
         recipe,
         loss=ClassLoss(
-            recipe.loss, counts=[counts[code] for code in CODES], shares=batches.draws.shares
+            recipe.loss,
+            counts=[counts[code] for code in CODES],
+            shares=batches.draws.shares,
+            believing=recipe.teaching.share if recipe.teaching else 0.0,
         ),
         steps_per_epoch=len(batches),
     )
     trainer.fit(
         module,
-        BatchLoader(CropBatches(store, learnt), batches, workers=machines.fetching),
+        BatchLoader(CropBatches(store, learnt, beliefs), batches, workers=machines.fetching),
         load_in_order(CropBatches(store, watched), recipe.batch_size) if watched else None,
         ckpt_path=last if last.exists() else None,
         weights_only=True,

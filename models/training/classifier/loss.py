@@ -18,11 +18,15 @@ class ClassLoss(nn.Module):
         how: kind and its constants.
         counts: training cells per class, in taxonomy order; 0 is unsupported.
         shares: expected share of each class among the draws, shape (15,).
+        believing: share of the target that is what is believed of a cell, not its label
+            (`models.training.classifier.recipe.Teaching`).
     """
 
-    def __init__(self, how: Loss, *, counts: Sequence[int], shares: Tensor) -> None:
+    def __init__(
+        self, how: Loss, *, counts: Sequence[int], shares: Tensor, believing: float = 0.0
+    ) -> None:
         super().__init__()
-        self.smoothing = how.label_smoothing
+        self.smoothing, self.believing = how.label_smoothing, believing
         size = torch.tensor(counts, dtype=torch.float64)
         supported = size > 0
         offset = torch.zeros(len(size), dtype=torch.float64)
@@ -40,16 +44,21 @@ class ClassLoss(nn.Module):
         self.register_buffer("offset", offset.float(), persistent=False)
         self.register_buffer("weight", weight.float(), persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, beliefs: Tensor | None = None) -> Tensor:
         """Mean loss of a batch.
 
         Args:
             logits: shape (N, 15).
             labels: shape (N,), int64, columns of supported classes.
+            beliefs: probabilities, shape (N, 15), 0 for unsupported classes; needed if `believing`.
         """
         adjusted = (logits + self.offset).masked_fill(~self.supported, -torch.inf)
         log_p = F.log_softmax(adjusted, dim=1)
         hit = log_p.gather(1, labels[:, None]).squeeze(1)
         spread = log_p[:, self.supported].mean(dim=1)
         each = (1.0 - self.smoothing) * hit + self.smoothing * spread
+        if self.believing:
+            assert beliefs is not None
+            agreed = (beliefs * log_p.masked_fill(~self.supported, 0.0)).sum(dim=1)
+            each = (1.0 - self.believing) * each + self.believing * agreed
         return -(self.weight[labels] * each).mean()

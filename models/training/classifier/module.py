@@ -4,9 +4,7 @@ import math
 from typing import Any, Self
 
 import lightning
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.nets.registry import build_network
@@ -17,8 +15,9 @@ from models.training.classifier.initial import freeze, initialise
 from models.training.classifier.loss import ClassLoss
 from models.training.classifier.recipe import Recipe
 
-Batch = tuple[NDArray[np.uint8], Tensor]
-"""Crops, shape (B, px, px, 3), and the columns of their labels, shape (B,)."""
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Crops, uint8 of shape (B, px, px, 3), the columns of their labels, shape (B,), and what else is
+believed of them, shape (B, 15), or (B, 0) where the labels alone count."""
 
 
 class ClassifierModule(lightning.LightningModule):
@@ -52,28 +51,27 @@ class ClassifierModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch."""
-        crops, labels = batch
-        views = self._view(crops, step=batch_idx)
+        crops, labels, beliefs = batch
+        views = self._normalise(self._view(crops, step=batch_idx))
         logits = self.network(views).float()
-        loss: Tensor = self.loss(logits, labels.to(self.device))
+        loss: Tensor = self.loss(logits, labels.to(self.device), beliefs.to(self.device))
         self.log("loss", loss, prog_bar=True, on_epoch=True, on_step=True, batch_size=len(labels))
         return loss
 
-    def _view(self, crops: NDArray[np.uint8], *, step: int) -> Tensor:
+    def _view(self, crops: Tensor, *, step: int) -> Tensor:
         rank = self.trainer.global_rank
         seed = ((self.recipe.seed * 100_003 + self.current_epoch) * 100_003 + step) * 1_009 + rank
         torch.manual_seed(seed % 2**63)  # of dropout
         rng = torch.Generator(self.device).manual_seed(seed % 2**63)
         with torch.autocast(self.device.type, enabled=False):
-            views = augment(
-                to_tensor(crops).to(self.device),
+            return augment(
+                to_tensor(crops.to(self.device)),
                 field_um=self.recipe.field_um,
                 patch_um=self.recipe.patch_um,
                 px=self.recipe.input_px_at(self.current_epoch),
                 how=self.recipe.augmentation,
                 generator=rng,
             )
-        return self._normalise(views)
 
     def _normalise(self, views: Tensor) -> Tensor:
         views = normalise(views, self.recipe.mean, self.recipe.std)
@@ -124,7 +122,7 @@ class WatchedModule(ClassifierModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and accuracy of plain views of cells kept from training."""
-        crops, labels = batch
+        crops, labels, _ = batch
         labels = labels.to(self.device)
         logits = self.network(self._plain(crops)).float()
         logits = logits.masked_fill(~self.loss.supported, -torch.inf)
@@ -133,9 +131,9 @@ class WatchedModule(ClassifierModule):
         for name, value in (("val_loss", log_loss), ("val_accuracy", hit)):
             self.log(name, value, prog_bar=True, batch_size=len(labels), sync_dist=True)
 
-    def _plain(self, crops: NDArray[np.uint8]) -> Tensor:
+    def _plain(self, crops: Tensor) -> Tensor:
         """The patch in the middle of each crop, as serving cuts and resizes it."""
-        images = to_tensor(crops).to(self.device)
+        images = to_tensor(crops.to(self.device))
         side = round(images.shape[-1] * self.recipe.patch_um / self.recipe.field_um)
         margin = (images.shape[-1] - side) // 2
         centre = images[:, :, margin : margin + side, margin : margin + side]

@@ -83,6 +83,23 @@ class Loss:
 
 
 @dataclass(config=_STRICT, frozen=True, slots=True)
+class Teaching:
+    """Learn, besides each label, what networks that never saw the cell say of it.
+
+    Labels are wrong here and there. A teacher that was trained on a cell repeats its label, right
+    or wrong; one of a fold that held the cell out cannot. Dao T, Kamath GM, Syrgkanis V, Mackey L.
+    "Knowledge distillation as semiparametric inference." ICLR 2021.
+
+    Attributes:
+        held_out_by: directory of a cross-validation (`smearscan train crossval`) of these cells.
+        share: of the target that is the held-out probabilities; the rest is the label's.
+    """
+
+    held_out_by: str
+    share: Share = 0.5
+
+
+@dataclass(config=_STRICT, frozen=True, slots=True)
 class EarlyStopping:
     """Stop when a part of the training cells, kept from training, is no longer learnt better.
 
@@ -110,8 +127,8 @@ class Recipe:
         init: "random"; "imagenet" for what `models.training.classifier.initial` has; "weights" for
             those called `init_weights`, head included.
         init_weights: name or directory of weights of the same network.
-        frozen_blocks: EfficientNet-lite0's stem and so many first blocks stay as they began, batch
-            statistics included: on a CPU they take half of a step's time.
+        frozen_blocks: an EfficientNet-lite's stem and so many first blocks stay as they began,
+            batch statistics included: on a CPU they take half of a step's time.
         stages: (epochs, input px) in turn; the last is what the card will say.
         batch_size: crops per step, over all devices together.
         optimiser: "adamw", "adam" or "sgd" (momentum 0.9).
@@ -160,6 +177,7 @@ class Recipe:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 2019
     loss: Loss = field(default_factory=Loss)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    teaching: Teaching | None = None
     early_stopping: EarlyStopping | None = None
 
     @model_validator(mode="after")
@@ -171,8 +189,8 @@ class Recipe:
             raise ValueError(f"field_um {self.field_um:g} is less than patch_um {self.patch_um:g}")
         if (self.init == "weights") != (self.init_weights is not None):
             raise ValueError('init = "weights" and init_weights come together')
-        if self.frozen_blocks and self.network != "efficientnet_lite0":
-            raise ValueError(f"frozen_blocks is known for efficientnet_lite0, not {self.network}")
+        if self.frozen_blocks and not self.network.startswith("efficientnet_lite"):
+            raise ValueError(f"frozen_blocks is known for efficientnet_lite, not {self.network}")
         if self.warm_up >= 1:
             raise ValueError("warm_up must leave steps to fall in: below 1")
         return self

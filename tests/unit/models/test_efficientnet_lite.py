@@ -1,26 +1,32 @@
-"""Values of timm 1.0.31's `tf_efficientnet_lite0`, whose logits ours equalled exactly."""
+"""Values of timm's `tf_efficientnet_lite0` and `-lite2`, whose logits ours equalled exactly."""
 
 import pytest
 import torch
 
 from models.golden import golden_patches
-from models.nets.efficientnet_lite import EfficientNetLite0, SameConv2d
+from models.nets.efficientnet_lite import EfficientNetLite, SameConv2d
+from models.nets.registry import build_network
 from models.preprocess import normalise, resize, to_tensor
-from models.training.classifier.initial import _locate, initialise
+from models.training.classifier.initial import IMAGENET, initialise, locate_imagenet
 from models.training.classifier.recipe import Recipe, RecipeError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def test_imagenet_weights_give_the_logits_of_the_reference_implementation():
-    network = EfficientNetLite0(1000).eval()
-    network.load_state_dict(torch.load(_locate(), weights_only=True))
+@pytest.mark.parametrize(
+    ("name", "px", "best", "logits"),
+    [
+        ("efficientnet_lite0", 224, [712, 107, 584, 584], [6.2693, 6.6935, 6.2220, 6.5962]),
+        ("efficientnet_lite2", 260, [419, 419, 551, 419], [6.7342, 7.6869, 7.6168, 7.7899]),
+    ],
+)
+def test_imagenet_weights_give_the_logits_of_the_reference_implementation(name, px, best, logits):
+    network = build_network(name, 1000).eval()
+    network.load_state_dict(torch.load(locate_imagenet(IMAGENET[name]), weights_only=True))
     with torch.inference_mode():
-        logits = network(normalise(resize(to_tensor(golden_patches()), 224), MEAN, STD))
-    best = logits.max(dim=1)
-    assert best.indices.tolist() == [712, 107, 584, 584]
-    expected = torch.tensor([6.2693, 6.6935, 6.2220, 6.5962])
-    torch.testing.assert_close(best.values, expected, atol=2e-3, rtol=0)
+        found = network(normalise(resize(to_tensor(golden_patches()), px), MEAN, STD)).max(dim=1)
+    assert found.indices.tolist() == best
+    torch.testing.assert_close(found.values, torch.tensor(logits), atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride"), [(8, 3, 2), (7, 3, 2), (8, 5, 2), (9, 5, 1)])
@@ -37,10 +43,10 @@ def test_padding_is_tensorflows(size, kernel, stride):
 
 def test_a_run_begins_with_imagenet_weights_and_a_fresh_head():
     recipe = Recipe(name="x", network="efficientnet_lite0", init="imagenet")
-    network = EfficientNetLite0(15)
+    network = EfficientNetLite(15)
     head = network._fc.weight.clone()
     initialise(network, recipe)
-    stored = torch.load(_locate(), weights_only=True)
+    stored = torch.load(locate_imagenet(IMAGENET[recipe.network]), weights_only=True)
     assert torch.equal(network._conv_stem.weight, stored["_conv_stem.weight"])
     assert torch.equal(network._fc.weight, head)
 

@@ -46,3 +46,10 @@ def test_no_gradient_reaches_the_logit_of_an_unsupported_class():
     made(logits, torch.tensor([1])).backward()
     assert torch.isfinite(logits.grad).all()
     assert (logits.grad[0, 2:] == 0).all() and (logits.grad[0, :2] != 0).all()
+
+
+def test_beliefs_take_their_share_of_the_target():
+    beliefs = torch.tensor([[0.25, 0.75] + [0.0] * 13])
+    made = ClassLoss(Loss(label_smoothing=0.0), counts=COUNTS, shares=SHARES, believing=0.4)
+    mixed = float(made(LOGITS, torch.tensor([0]), beliefs))
+    assert mixed == pytest.approx(0.6 * loss(0) + 0.4 * (0.25 * loss(0) + 0.75 * loss(1)))
