@@ -103,6 +103,7 @@ def summarise(polled: Outcome, began: float, ended: float) -> dict[str, Any]:
 @click.option("--api-processes", default=1, show_default=True)
 def main(uploads: int, mb: int, polls: float, api_processes: int) -> None:
     """Print and store what was answered, how fast, and how the api's memory grew."""
+    run = describe_run(["python", "-m", "benchmarks.bench_load", *sys.argv[1:]])
     context = multiprocessing.get_context("fork")
     CACHE.mkdir(parents=True, exist_ok=True)
     with (
@@ -149,7 +150,7 @@ def main(uploads: int, mb: int, polls: float, api_processes: int) -> None:
         },
     }
     result = {
-        "run": describe_run(["python", "-m", "benchmarks.bench_load", *sys.argv[1:]]),
+        "run": run,
         "work": {"uploads": uploads, "mb": mb, "polls_per_s": polls, "api": api_processes},
         "measures": {},
         "yardsticks": {},
