@@ -19,6 +19,7 @@ from service.intake.tus import PREFIX as UPLOADS
 from service.intake.tus import make_router as make_upload_router
 from service.routes import batches, cells, events, health, posting, reports, scans
 from service.routes.pixels import make_pixel_router
+from service.routes.status import add_status_route
 from service.settings import ServiceSettings
 from service.viewer_client import ViewerClient
 
@@ -71,6 +72,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         settings.rate_limit_per_minute, share=1 / settings.api_processes
     )
     problems.install(app)
+    add_status_route(app)
     for part in (health, posting, events, reports, cells, scans, batches):
         app.include_router(part.router)
     app.include_router(make_pixel_router(viewer))
@@ -82,7 +84,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
 def takes_uploads(request: Request) -> bool:
     """Whether a request's body is a slide, or a piece of one: intake limits it."""
-    path, method = request.url.path, request.method
+    path, method = request.scope["path"], request.method  # `request.url` takes long to build
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_form = method == "POST" and path == "/v1/scans" and kind == posting.FORM
     return is_form or (path.startswith(UPLOADS) and method in {"POST", "PATCH"})

@@ -11,7 +11,9 @@ from service.contract.record import ScanId
 from service.contract.submission import Label
 from service.patches import MAX_CELLS
 
-_NAME: Final = r"^[A-Za-z0-9_-]{1,64}$"
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Of a scan or a batch, whole."""
+_NAME: Final = rf"^{NAME.pattern}$"
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
 
 ScanName = Annotated[ScanId, Path(description="As `POST /v1/scans` answered it.")]

@@ -1,9 +1,8 @@
-"""`/v1/scans`: post a slide, see where its scan stands, cancel it."""
+"""`/v1/scans`: list scans, cancel and remove them."""
 
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
-from fastapi.concurrency import run_in_threadpool
 
 from service.access.authentication import Administrator, Reader, Served, Submitter
 from service.contract.scan import Priority, Scan, ScanPage, ScanState
@@ -41,15 +40,6 @@ def list_scans(
     found = served.scans.list(wanted, limit=limit + 1, before=cursor)
     page = tuple(found[:limit])
     return ScanPage(scans=page, next_cursor=page[-1].scan_id if len(found) > limit else None)
-
-
-@router.get("/{scan_id}", response_model=Scan, responses=responses(404))
-async def get_scan(scan_id: ScanName, served: Served, caller: Reader) -> Response:
-    """Where a scan stands."""
-    # What is asked most: no thread where reading takes none, and nothing validated twice.
-    find = served.scans.get
-    scan = find(scan_id) if served.is_local else await run_in_threadpool(find, scan_id)
-    return Response(scan.model_dump_json(), media_type="application/json")
 
 
 @router.post("/{scan_id}/cancel", responses=responses(404))

@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from service.contract.failure import RETRYABLE, Failure, FailureCode
 from service.contract.scan import (
     Priority,
@@ -32,8 +30,8 @@ class ScanNotOver(StoreError):
     """A scan that waits or runs cannot be purged."""
 
 
-def as_scan(row: Row[Any], queue_position: int | None = None) -> Scan:
-    """A stored scan as the contract knows it."""
+def as_scan(row: Any, queue_position: int | None = None) -> Scan:
+    """A stored scan, a row of any kind, as the contract knows it."""
     progress = None
     if row.stage is not None and row.total:
         progress = Progress(done=min(row.done or 0, row.total), total=row.total)

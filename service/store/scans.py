@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, select, update
+from sqlalchemy import Engine, Row, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.contract.scan import Priority, Scan, ScanState
@@ -13,6 +13,7 @@ from service.store.columns import now
 from service.store.creation import Created, NewScan, create_scan
 from service.store.deliveries import note_end
 from service.store.engine import writing
+from service.store.lookup import Lookup
 from service.store.scan_rows import NOT_RUNNING, OPEN, ScanMissing, ScanNotOver, as_scan
 from service.store.tables import IdempotencyRow, ReviewRow, ScanRow
 
@@ -30,15 +31,12 @@ class ScanFilter:
     submitted_to: datetime | None = None
 
 
-_BY_ID: Final = select(ScanRow.__table__).where(ScanRow.id == bindparam("scan_id"))
-"""Built once: a status poll would spend a quarter of its time on it."""
-
-
 class Scans:
     """The scans of an installation. Safe to share between threads, not across a fork."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._rows = Lookup(engine, ScanRow.metadata.tables[ScanRow.__tablename__])
 
     def create(self, new: NewScan) -> Created:
         """A queued scan, or the one that exists for the same slide, model and parameters.
@@ -62,12 +60,10 @@ class Scans:
         Raises:
             ScanMissing: there is none of that name.
         """
-        with self._engine.connect() as connection:
-            row = connection.execute(_BY_ID, {"scan_id": scan_id}).first()
-            if row is None:
-                raise ScanMissing(scan_id)
-            position = _queue_position(connection, row) if row.state == "queued" else None
-        return as_scan(row, position)
+        row = self._rows.find(scan_id)
+        if row is None:
+            raise ScanMissing(scan_id)
+        return as_scan(row, self._queue_position(row) if row.state == "queued" else None)
 
     def find_row(self, scan_id: str) -> Row[Any] | None:
         """Everything stored of a scan; None if there is none of that name."""
@@ -169,11 +165,15 @@ class Scans:
             connection.execute(delete(ScanRow).where(ScanRow.id == scan_id))
         return row
 
-
-def _queue_position(connection: Connection, row: Row[Any]) -> int:
-    before = connection.execute(
-        select(func.count())
-        .select_from(ScanRow)
-        .where(ScanRow.state == ScanState.QUEUED, ScanRow.queue == row.queue, ScanRow.id < row.id)
-    ).scalar_one()
-    return before + 1
+    def _queue_position(self, row: Any) -> int:
+        query = (
+            select(func.count())
+            .select_from(ScanRow)
+            .where(
+                ScanRow.state == ScanState.QUEUED,
+                ScanRow.queue == row.queue,
+                ScanRow.id < row.id,
+            )
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one() + 1
