@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.slide_files import paint_smear, shrink, write_abbreviated, write_pyramid
 from worker.slide.geometry import Region
-from worker.slide.jpeg import REDUCTIONS, decode_jpeg
+from worker.slide.jpeg import REDUCTIONS, decode_jpeg, encode_jpeg
 from worker.slide.opening import open_slide
 
 PIXELS = paint_smear(1304, 1104)
@@ -172,3 +172,12 @@ def test_a_level_that_is_stored_is_preferred_to_a_reduced_one(tmp_path: Path) ->
     with open_slide(path, um_per_px=UM) as slide:
         own = [(level.downsample, level.stored) for level in slide._source.levels]  # type: ignore[attr-defined]
     assert own == [(1, True), (2, False), (4, True), (8, False), (16, False), (32, False)]
+
+
+def test_a_sequential_jpeg_of_a_second_scan_is_damaged_however_many_follow() -> None:
+    """So nobody needs to count the scans of one whose first scan brings all samples."""
+    data = encode_jpeg(np.full((64, 64, 3), 90, np.uint8), 90)
+    scan = data[data.index(b"\xff\xda") : -2]
+    for more in (1, 1000):
+        with pytest.raises(ValueError, match="one scan"):
+            decode_jpeg(data[:-2] + more * scan + data[-2:])
