@@ -58,7 +58,7 @@ def read_patches(
         centres: (x, y) in the level-0 frame.
         patch_px: width of a patch, px.
         patch_um: width of a patch, µm.
-        batch_size: most patches of a batch: 16 of 400 × 400 px are 8 MB, which a CPU cache holds.
+        batch_size: most patches of a batch: 16 of 400 × 400 px are 8 MB.
 
     Yields:
         Batches that hold every index into `centres` exactly once, as a patch or as unreadable; in

@@ -129,7 +129,7 @@ def _find_only_scan(data: bytes, frame: Frame) -> int | None:
     """Where the scan begins that brings all samples of a sequential JPEG; None without such a one.
 
     Its marker follows the header's segments. libjpeg takes another scan after it for an error, so
-    nobody needs to look for more: that took 7 % of reading.
+    nobody needs to look for more.
     """
     if frame.process not in _SEQUENTIAL or data.startswith(_SOC_SIZ):
         return None

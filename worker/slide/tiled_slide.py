@@ -27,8 +27,7 @@ from worker.slide.tile_cache import Pixels, TileCache, TileKey
 CACHE_BYTES: Final = 128 << 20
 """Decoded tiles kept: a row of 256 px tiles across 170,000 px."""
 AHEAD_BYTES: Final = 16 << 20
-"""Results read before they are asked for: 34 patches of 400 px, two batches. Twice as much
-left the CPU's cache before it was used."""
+"""Results read before they are asked for: 34 patches of 400 px, two batches."""
 PLANNED_REGIONS: Final = 16384
 """Regions planned together; bounds the plan of a slide with more."""
 LONGEST_RUN: Final = 8
