@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from models.training.classifier.recipe import RecipeError, Teaching
 from models.training.data.manifest import LabelledCell
-from models.training.evaluation.predictions import read_predictions
-
-PREDICTIONS: Final = "fold-*/predictions.csv"
+from models.training.evaluation.crossvalidation import read_crossval
 
 
 def read_beliefs(teaching: Teaching, cells: Sequence[LabelledCell]) -> Tensor:
@@ -25,22 +22,19 @@ def read_beliefs(teaching: Teaching, cells: Sequence[LabelledCell]) -> Tensor:
         Shape (len(cells), 15), float32, rows sum to 1.
 
     Raises:
-        RecipeError: the directory holds no predictions, or none of some of the cells.
-        ModelError: a file of it is damaged.
+        CrossvalUnusable: the directory does not hold a whole cross-validation.
+        RecipeError: it says nothing of some of the cells.
     """
     held_out: dict[str, Tensor] = {}
-    for path in sorted(Path(teaching.held_out_by).glob(PREDICTIONS)):
-        found = read_predictions(path)
-        held_out |= {
-            cell.name: row
-            for cell, row in zip(found.cells, torch.from_numpy(found.probabilities), strict=True)
-        }
+    for fold in read_crossval(Path(teaching.held_out_by)):
+        rows = torch.from_numpy(fold.predictions.probabilities)
+        held_out |= {cell.name: row for cell, row in zip(fold.predictions.cells, rows, strict=True)}
     names = [cell.name or str(cell.path) for cell in cells]
     missing = [name for name in names if name not in held_out]
     if missing:
         raise RecipeError(
             f"{teaching.held_out_by} says nothing of {len(missing)} of {len(cells)} cells, the"
             f" first: {missing[0]}: cross-validate these same cells"
-            f" (`smearscan train crossval`), every fold"
+            " (`smearscan train crossval`)"
         )
     return torch.stack([held_out[name] for name in names])

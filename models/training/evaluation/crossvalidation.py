@@ -56,7 +56,7 @@ def read_crossval(directory: Path) -> tuple[Fold, ...]:
     """
     numbers = sorted(
         int(match[1])
-        for path in directory.iterdir()
+        for path in (directory.iterdir() if directory.is_dir() else ())
         if path.is_dir() and (match := FOLD_NAME.fullmatch(path.name))
     )
     if not numbers:

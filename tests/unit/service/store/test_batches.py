@@ -8,18 +8,10 @@ from service.contract.scan import ScanParameters
 from service.store.batch_items import SLICE, BatchItems, NewItem
 from service.store.batches import Batches, BatchMissing, BatchOver, NewBatch
 from service.store.creation import SlideSource
-from service.store.engine import connect
 from service.store.scans import Scans
 
 MODEL = "2" * 64
 UNREADABLE = AnalysisError(FailureCode.SLIDE_UNREADABLE, "it is empty").failure
-
-
-@pytest.fixture
-def engine(database):
-    engine = connect(database)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

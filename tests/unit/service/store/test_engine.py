@@ -11,13 +11,6 @@ from service.store.engine import connect, is_reachable, migrate
 from service.store.tables import Base
 
 
-@pytest.fixture
-def engine(database):
-    engine = connect(database)
-    yield engine
-    engine.dispose()
-
-
 def test_the_migrations_lead_to_the_tables_the_code_knows(engine: Engine):
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []

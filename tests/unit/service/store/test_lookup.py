@@ -13,13 +13,6 @@ SCANS = Base.metadata.tables[ScanRow.__tablename__]
 
 
 @pytest.fixture
-def engine(database):
-    engine = connect(database)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def scan_id(engine):
     slide = SlideSource(size_bytes=1000, format="tiff", sha256="a" * 64)
     new = NewScan(

@@ -7,7 +7,6 @@ from service.contract.scan import Priority, ScanState, Stage
 from service.contract.submission import ScanMetadata
 from service.store.columns import now
 from service.store.creation import ClientRequest, IdempotencyMismatch, NewScan, SlideSource
-from service.store.engine import connect
 from service.store.lifecycle import Lifecycle, Retries
 from service.store.scan_rows import ScanMissing, ScanNotOver
 from service.store.scans import ScanFilter, Scans
@@ -17,13 +16,6 @@ MODEL = "2" * 64
 SLIDE = SlideSource(size_bytes=1000, format="tiff", sha256="a" * 64)
 LOST = AnalysisError(FailureCode.WORKER_LOST, "killed by signal 9").failure
 UNREADABLE = AnalysisError(FailureCode.SLIDE_UNREADABLE, "truncated").failure
-
-
-@pytest.fixture
-def engine(database):
-    engine = connect(database)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from models.training.classifier.beliefs import read_beliefs
 from models.training.classifier.fit import Saving, fit
 from models.training.classifier.recipe import RecipeError, Teaching
 from models.training.classifier.run import load_run
+from models.training.evaluation.crossvalidation import BACKGROUND, PREDICTIONS, CrossvalUnusable
 from models.training.evaluation.predictions import Predictions, predict_cells, write_predictions
 from tests.training_runs import COLOURS, RECIPE, register_tiny, write_cells
 
@@ -33,7 +34,10 @@ def write_folds(directory, cells, named):
     for number, part in enumerate((slice(None, half), slice(half, None)), start=1):
         fold = directory / f"fold-{number}"
         fold.mkdir(parents=True)
-        write_predictions(fold / "predictions.csv", certain(cells[part], named[part]))
+        for name in (PREDICTIONS, BACKGROUND):
+            write_predictions(fold / name, certain(cells[part], named[part]))
+        (fold / "data.json").write_text('{"counts": {}}')
+        (fold / "recipe.json").write_text("{}")
 
 
 def test_each_cell_gets_what_its_own_fold_said(tmp_path):
@@ -50,6 +54,12 @@ def test_a_cell_that_no_fold_held_out_is_named(tmp_path):
     write_folds(tmp_path / "crossval", cells[:-1], [cell.label for cell in cells[:-1]])
     with pytest.raises(RecipeError, match=rf"1 of 6 cells, the first: {cells[-1].name}"):
         read_beliefs(Teaching(str(tmp_path / "crossval")), cells)
+
+
+def test_what_is_no_cross_validation_is_said_to_be_none(tmp_path):
+    cells = write_cells(tmp_path, per_class=2)
+    with pytest.raises(CrossvalUnusable, match="holds no fold-1"):
+        read_beliefs(Teaching(str(tmp_path / "elsewhere")), cells)
 
 
 def test_a_network_taught_by_beliefs_alone_forgets_the_labels(tmp_path):
