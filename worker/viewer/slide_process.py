@@ -5,7 +5,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
-from typing import Self
+from typing import Final, Self
 
 from pydantic import ValidationError
 
@@ -19,6 +19,9 @@ from worker.viewer.wire import (
     Question,
     pack,
 )
+
+ENDING_S: Final = 1.0
+"""How long a process that closed its pipes may take to end, s."""
 
 
 class ViewingFailed(Exception):
@@ -82,6 +85,8 @@ class SlideProcess:
             await self.kill()
             raise ProcessLost(f"the slide's reader was silent for {timeout_s:g} s") from None
         except (OSError, EOFError, ValueError) as err:
+            if not isinstance(err, ValueError):
+                await self._wait_for_end()
             await self.kill()
             raise ProcessLost(f"the slide's reader ended with {self._describe_end()}") from err
         except BaseException:
@@ -98,6 +103,16 @@ class SlideProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         await self._process.wait()
+
+    async def _wait_for_end(self) -> None:
+        """Learn how a process that closed its pipes ended.
+
+        `kill` would look whether it still runs and thereby reap it, and the event loop's own look
+        would find no process and say exit code 255.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDING_S):
+                await self._process.wait()
 
     async def _exchange(self, question: Question) -> tuple[Answer, bytes]:
         stdin, stdout = self._process.stdin, self._process.stdout
