@@ -58,6 +58,12 @@ def plan_taps(start: float, step: float, count: int) -> Taps:
     return _interpolate(start, step, count)
 
 
+def find_copy(start: float, step: float, count: int) -> int | None:
+    """The first source px if `count` output pixels are source pixels as they are; None if not."""
+    whole, end = round(start), start + step * count
+    return whole if max(abs(start - whole), abs(end - whole - count)) < 0.5 / _Q else None
+
+
 def resample(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
     """Apply taps of one step to the source window they need.
 
@@ -109,10 +115,10 @@ def _average(start: float, step: float, count: int) -> Taps:
 
 
 def _interpolate(start: float, step: float, count: int) -> Taps:
-    end = start + step * count
-    whole = round(start)
-    if max(abs(start - whole), abs(end - whole - count)) < 0.5 / _Q:
+    whole = find_copy(start, step, count)
+    if whole is not None:
         return Taps(whole, whole + count, count, None, (0, count))
+    end = start + step * count
     first = int(np.floor(start + (step - 1) / 2))
     stop = int(np.floor(end - (step + 1) / 2)) + 2
     return Taps(first, stop, count, None, (start - first, end - first))

@@ -1,13 +1,16 @@
 """Decoded tiles, shared by the threads that read a slide."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.contract.failure import RegionUnreadable
 
 Pixels = NDArray[np.uint8]
 
@@ -26,7 +29,7 @@ class TileCache:
     Of a tile only upper rows may be kept. Whoever needs more gets it loaded anew.
 
     When there are more, those used longest ago go. Tiles in the hands of a thread are held beside
-    the bound: at most those of one window per thread.
+    the bound.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -38,28 +41,34 @@ class TileCache:
 
     def fetch(
         self, needs: Mapping[TileKey, int], load: Callable[[TileKey, int], Pixels]
-    ) -> dict[TileKey, Pixels]:
-        """Tiles by key, from memory or from `load`.
+    ) -> Iterator[tuple[TileKey, Pixels | RegionUnreadable]]:
+        """Tiles from memory or from `load`, one after the other: each is used while it is warm.
 
-        A tile that another thread is loading is waited for, once all others are at hand. What
-        `load` raises reaches everyone who waits for that tile; nothing of it is kept.
+        A tile that another thread is loading is waited for, once all others are through.
 
         Args:
             needs: of each tile, how many rows from its top at least.
-            load: gives as many rows of a tile, or more.
+            load: gives as many rows of a tile, or more. A `RegionUnreadable` that it raises stands
+                in the tile's place, for everyone who waits for it, and is not kept.
+
+        Yields:
+            Every key once, in no order to rely on.
         """
-        tiles: dict[TileKey, Pixels] = {}
         awaited: dict[TileKey, Future[Pixels]] = {}
         for key, rows in needs.items():
             found = self._find(key, rows)
             if isinstance(found, Future):
                 awaited[key] = found
+            elif found is None:
+                yield key, _attempt(partial(self._load, key, rows, load))
             else:
-                tiles[key] = self._load(key, rows, load) if found is None else found
+                yield key, found
         for key, future in awaited.items():
-            tile, rows = future.result(), needs[key]
-            tiles[key] = tile if len(tile) >= rows else self.fetch({key: rows}, load)[key]
-        return tiles
+            tile, rows = _attempt(future.result), needs[key]
+            if isinstance(tile, RegionUnreadable) or len(tile) >= rows:
+                yield key, tile
+            else:
+                yield from self.fetch({key: rows}, load)
 
     def discard(self, keys: Iterable[TileKey]) -> None:
         """Forget tiles that are of no more use, so that new ones are decoded into warm memory."""
@@ -104,3 +113,10 @@ class TileCache:
             loading = self._loading.pop(key)
         loading.set_result(tile)
         return tile
+
+
+def _attempt(read: Callable[[], Pixels]) -> Pixels | RegionUnreadable:
+    try:
+        return read()
+    except RegionUnreadable as err:
+        return err

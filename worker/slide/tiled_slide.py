@@ -12,25 +12,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
 from service.contract.failure import RegionUnreadable
-from worker.slide.geometry import Region
+from worker.slide.geometry import Region, Size
 from worker.slide.protocol import SlideInfo
 from worker.slide.pyramid import TiledLevel, TileSource, choose_level
-from worker.slide.read_plan import ReadPlan, TileRect
+from worker.slide.read_plan import ReadPlan
 from worker.slide.resampling import Taps, plan_taps, resample
 from worker.slide.tile_cache import Pixels, TileCache, TileKey
+from worker.slide.window import Needs, Window, fill_windows
 
 CACHE_BYTES: Final = 128 << 20
 """Decoded tiles kept: a row of 256 px tiles across 170,000 px."""
-AHEAD_BYTES: Final = 16 << 20
-"""Results read before they are asked for: 34 patches of 400 px, two batches."""
+AHEAD_BYTES: Final = 32 << 20
+"""Results read before they are asked for: 69 patches of 400 px."""
 PLANNED_REGIONS: Final = 16384
 """Regions planned together; bounds the plan of a slide with more."""
-LONGEST_RUN: Final = 8
+LONGEST_RUN: Final = 16
 """Neighbouring regions that one thread reads in a go: the threads hand over less often, and fewer
 tiles are needed by two of them at once."""
 RUNS_PER_THREAD: Final = 4
@@ -85,12 +86,14 @@ class TiledSlide:
             RuntimeError: the slide was opened by another process.
         """
         source = self._usable_source()
-        self._check_request(region, um_per_px)
+        size = self._check_request(region, um_per_px)
         level = self._choose_level(source, um_per_px)
-        out = self._allocate(region, um_per_px)
-        load = partial(_load, source, None)
-        self._read(load, source.levels[level], level, region, um_per_px, out)
-        return out
+        scale = _Scale(level, source.levels[level], um_per_px / self._info.um_per_px)
+        task = _Task(region, *scale.plan(region, size), _allocate(size))
+        (found,) = self._fill(partial(_load, source, None), scale, [task])
+        if isinstance(found, RegionUnreadable):
+            raise found
+        return found
 
     def read_each(
         self,
@@ -104,14 +107,12 @@ class TiledSlide:
             ValueError, RuntimeError: as `read`, before anything is read.
         """
         source = self._usable_source()
-        for region in regions:
-            self._check_request(region, um_per_px)
+        sizes = [self._check_request(region, um_per_px) for region in regions]
         level = self._choose_level(source, um_per_px)
-
-        def allocate(index: int) -> Pixels:
-            return self._allocate(regions[index], um_per_px)
-
-        return self._read_planned(source, level, regions, um_per_px, place or allocate)
+        scale = _Scale(level, source.levels[level], um_per_px / self._info.um_per_px)
+        return self._read_planned(
+            source, scale, regions, sizes, place or (lambda index: _allocate(sizes[index]))
+        )
 
     def close(self) -> None:
         """Release the file, once its threads have stopped. Further reads are an error."""
@@ -143,7 +144,8 @@ class TiledSlide:
             )
         return self._source
 
-    def _check_request(self, region: Region, um_per_px: float) -> None:
+    def _check_request(self, region: Region, um_per_px: float) -> Size:
+        """Px of the result."""
         numbers = (region.x, region.y, region.width, region.height, um_per_px)
         if not all(map(math.isfinite, numbers)) or min(region.width, region.height, um_per_px) <= 0:
             raise ValueError(
@@ -155,6 +157,7 @@ class TiledSlide:
                 f"the region has {size.width} × {size.height} px at {um_per_px:g} µm/px, one read"
                 f" at most {MAX_OUTPUT_PX}: read it in parts"
             )
+        return size
 
     def _choose_level(self, source: TileSource, um_per_px: float) -> int:
         step_l0 = um_per_px / self._info.um_per_px
@@ -167,16 +170,17 @@ class TiledSlide:
     def _read_planned(
         self,
         source: TileSource,
-        level: int,
+        scale: "_Scale",
         regions: Sequence[Region],
-        um_per_px: float,
+        sizes: Sequence[Size],
         place: Callable[[int], Pixels],
     ) -> Iterator[tuple[int, Pixels | RegionUnreadable]]:
         pool = self._pool = self._pool or ThreadPoolExecutor(self._threads, "slide")
         for first in range(0, len(regions), PLANNED_REGIONS):
-            planned = regions[first : first + PLANNED_REGIONS]
-            plan = ReadPlan(planned, level, source.levels[level])
-            ahead = self._count_ahead(planned, um_per_px)
+            last = min(first + PLANNED_REGIONS, len(regions))
+            planned = [scale.plan(regions[i], sizes[i]) for i in range(first, last)]
+            plan = ReadPlan([needs for _, needs in planned])
+            ahead = self._count_ahead(sizes[first:last])
             fair = len(planned) // (RUNS_PER_THREAD * self._threads)
             longest = max(1, min(LONGEST_RUN, fair, ahead // (2 * self._threads)))
             started: deque[tuple[list[int], Future[list[Pixels | RegionUnreadable]]]] = deque()
@@ -188,8 +192,8 @@ class TiledSlide:
                         waiting -= len(done)
                         yield from zip(done, future.result(), strict=True)
                     numbers = [first + index for index in run]
-                    tasks = [(i, planned[i], place(first + i)) for i in run]
-                    future = pool.submit(self._attempt, source, plan, tasks, um_per_px)
+                    tasks = [_Task(regions[first + i], *planned[i], place(first + i)) for i in run]
+                    future = pool.submit(self._attempt, source, scale, plan, run, tasks)
                     started.append((numbers, future))
                     waiting += len(run)
                 while started:
@@ -199,64 +203,83 @@ class TiledSlide:
                 for _, future in started:
                     future.cancel()
 
-    def _count_ahead(self, regions: Sequence[Region], um_per_px: float) -> int:
+    def _count_ahead(self, sizes: Sequence[Size]) -> int:
         """How many results may wait or be in the making."""
-        sizes = (region.output_size(self._info.um_per_px, um_per_px) for region in regions)
         largest = max(3 * size.width * size.height for size in sizes)
         return max(2 * self._threads, AHEAD_BYTES // largest)
 
     def _attempt(
         self,
         source: TileSource,
+        scale: "_Scale",
         plan: ReadPlan,
-        tasks: list[tuple[int, Region, Pixels]],
-        um_per_px: float,
+        run: Sequence[int],
+        tasks: Sequence["_Task"],
     ) -> list[Pixels | RegionUnreadable]:
-        """Read regions of a plan, each with its index and the array it goes to."""
-        load = partial(_load, source, plan)
-        found: list[Pixels | RegionUnreadable] = []
-        for index, region, out in tasks:
-            try:
-                self._read(load, source.levels[plan.level], plan.level, region, um_per_px, out)
-                found.append(out)
-            except RegionUnreadable as err:
-                found.append(err)
-            finally:
-                self._tiles.discard(plan.finish(index))
-        return found
+        """Read a run of a plan."""
+        try:
+            return self._fill(partial(_load, source, plan), scale, tasks)
+        finally:
+            self._tiles.discard(plan.finish(run))
 
-    def _allocate(self, region: Region, um_per_px: float) -> Pixels:
-        size = region.output_size(self._info.um_per_px, um_per_px)
-        return np.empty((size.height, size.width, 3), np.uint8)
-
-    def _read(
+    def _fill(
         self,
         load: Callable[[TileKey, int], Pixels],
-        grid: TiledLevel,
-        level: int,
-        region: Region,
-        um_per_px: float,
-        out: Pixels,
-    ) -> None:
-        step = um_per_px / self._info.um_per_px / grid.downsample
+        scale: "_Scale",
+        tasks: Sequence["_Task"],
+    ) -> list[Pixels | RegionUnreadable]:
+        """Read regions into their arrays, those that are copied all at once."""
+        copied = [(task.window, task.needs, task.out) for task in tasks if task.window is not None]
+        failed = fill_windows(copied, self._tiles, load, scale.grid)
+        return [
+            (self._resample(load, scale, task) if task.window is None else next(failed)) or task.out
+            for task in tasks
+        ]
+
+    def _resample(
+        self, load: Callable[[TileKey, int], Pixels], scale: "_Scale", task: "_Task"
+    ) -> RegionUnreadable | None:
+        """Read a region block by block; why it could not be read, or None."""
+        grid, step, (height, width, _) = scale.grid, scale.step, task.out.shape
         block = max(1, int(BLOCK_PX / max(step, 1)))
-        columns = list(_plan_blocks(region.x / grid.downsample, step, out.shape[1], block))
-        rows = list(_plan_blocks(region.y / grid.downsample, step, out.shape[0], block))
-        bottom = min(rows[-1][1].stop, grid.size.height)
-        for y, row_taps in rows:
-            for x, column_taps in columns:
-                rect = TileRect.within(
-                    column_taps.first, row_taps.first, column_taps.stop, row_taps.stop, level, grid
+        columns = list(_plan_blocks(task.region.x / grid.downsample, step, width, block))
+        rows = list(_plan_blocks(task.region.y / grid.downsample, step, height, block))
+        bottom = rows[-1][1].stop
+        for y, down in rows:
+            for x, across in columns:
+                window = Window(
+                    across.first, down.first, across.stop - across.first, down.stop - down.first
                 )
-                tiles = self._tiles.fetch(rect.needs(bottom), load)
-                part = out[y : y + row_taps.count, x : x + column_taps.count]
-                if row_taps.is_copy and column_taps.is_copy:
-                    _assemble(part, tiles, grid, row_taps.first, column_taps.first)
-                    continue
-                shape = row_taps.stop - row_taps.first, column_taps.stop - column_taps.first, 3
-                window = np.empty(shape, np.uint8)
-                _assemble(window, tiles, grid, row_taps.first, column_taps.first)
-                part[...] = resample(window, row_taps, column_taps)
+                pixels = np.empty((window.height, window.width, 3), np.uint8)
+                needs = window.needs(scale.level, grid, bottom)
+                for failed in fill_windows([(window, needs, pixels)], self._tiles, load, grid):
+                    if failed is not None:
+                        return failed
+                part = task.out[y : y + down.count, x : x + across.count]
+                part[...] = resample(pixels, down, across)
+        return None
+
+
+class _Scale:
+    """What regions are read from: a level, and how far apart in it px of a result lie."""
+
+    def __init__(self, level: int, grid: TiledLevel, step_l0: float) -> None:
+        self.level, self.grid, self.step = level, grid, step_l0 / grid.downsample
+
+    def plan(self, region: Region, size: Size) -> tuple[Window | None, Needs]:
+        """The window that is copied, or None for resampling; and the tiles for either."""
+        copied = Window.copied(region, self.step, size, self.grid)
+        window = copied or Window.around(region, self.grid)
+        return copied, window.needs(self.level, self.grid)
+
+
+class _Task(NamedTuple):
+    """A region to read: the window that is copied if it is, its tiles, where it goes."""
+
+    region: Region
+    window: Window | None
+    needs: Needs
+    out: Pixels
 
 
 def _load(source: TileSource, plan: ReadPlan | None, key: TileKey, rows: int) -> Pixels:
@@ -265,18 +288,8 @@ def _load(source: TileSource, plan: ReadPlan | None, key: TileKey, rows: int) ->
     return source.read_tile(key.level, key.column, key.row, planned)
 
 
-def _assemble(
-    window: Pixels, tiles: dict[TileKey, Pixels], grid: TiledLevel, top: int, left: int
-) -> None:
-    """Fill a window of a level, whose first px is (left, top), from tiles; white beyond it."""
-    bottom, right = top + window.shape[0], left + window.shape[1]
-    if min(top, left) < 0 or right > grid.size.width or bottom > grid.size.height:
-        window.fill(255)
-    for key, tile in tiles.items():
-        x, y = key.column * grid.tile.width, key.row * grid.tile.height
-        x0, x1 = max(left, x), min(right, x + tile.shape[1])
-        y0, y1 = max(top, y), min(bottom, y + tile.shape[0])
-        window[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+def _allocate(size: Size) -> Pixels:
+    return np.empty((size.height, size.width, 3), np.uint8)
 
 
 def _plan_blocks(start: float, step: float, count: int, block: int) -> Iterator[tuple[int, Taps]]:
