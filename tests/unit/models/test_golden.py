@@ -59,6 +59,11 @@ def test_the_served_weights_say_what_they_said_at_export(threads, batch_size):
     assert deviation < 1e-5
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_served_weights_say_the_same_on_an_accelerator():
+    check_golden(Classifier.load(device="cuda"), SERVED)
+
+
 def test_the_recorded_rows_are_probabilities():
     rows = np.array(read_golden(SERVED).probabilities)
     assert rows.shape == (4, 15)
