@@ -89,7 +89,9 @@ class TiledSlide:
         size = self._check_request(region, um_per_px)
         level = self._choose_level(source, um_per_px)
         scale = _Scale(level, source.levels[level], um_per_px / self._info.um_per_px)
-        task = _Task(region, *scale.plan(region, size), _allocate(size))
+        window = Window.copied(region, scale.step, size, scale.grid)
+        needs = window.needs(level, scale.grid) if window else {}  # else found block by block
+        task = _Task(region, window, needs, _allocate(size))
         (found,) = self._fill(partial(_load, source, None), scale, [task])
         if isinstance(found, RegionUnreadable):
             raise found
