@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
+from models.binomial import exact_interval
+from models.card import OperatingPoint
 from models.predictor import Classifier
 from models.prevalence import Rate, estimate_share
-from models.taxonomy import ATYPICAL, BLAST, INDEX, NOT_IN_DIFFERENTIAL
+from models.taxonomy import CODES, GROUPS, NOT_IN_DIFFERENTIAL
 from models.training.classifier.calibration import calibrate, sharpen
 from models.training.data.manifest import read_manifest
-from models.training.evaluation.metrics import are_members
+from models.training.evaluation.metrics import are_members, group_probability
 from models.training.evaluation.predictions import Predictions, predict_cells
-from worker.proportion import clopper_pearson
 
 SOURCE: Final = "deepapl"
 FEWEST: Final = 20
@@ -38,56 +40,60 @@ def main(root: Path) -> None:
         if cell.source == SOURCE
     ]
     found = predict_cells(classifier, cells)
-    probabilities = sharpen(found.probabilities, 1.0 / classifier.card.temperature)
+    plain = sharpen(found.probabilities, 1.0 / classifier.card.temperature)
+    found = Predictions(found.cells, plain, found.unreadable)
     patients = np.array([cell.unit for cell in found.cells])
-    for name, group in (("blast", BLAST), ("atypical", ATYPICAL)):
-        columns = [INDEX[code] for code in group]
-        rows = []
-        for patient in np.unique(patients):
-            own = patients == patient
-            others = Predictions(
-                tuple(np.array(found.cells, object)[~own]), probabilities[~own], found.unreadable
-            )
-            card = calibrate(others, temperature_sources=[SOURCE], threshold_source=SOURCE)
-            point = card.blast if name == "blast" else card.atypical
-            seen = sharpen(probabilities[own], card.temperature)
-            leukocyte = ~np.isin(seen.argmax(axis=1), [INDEX[code] for code in NOT_IN_DIFFERENTIAL])
-            total = int(leukocyte.sum())
-            if total < FEWEST or point.errors is None:
-                continue
-            labels = [cell.label for cell, is_own in zip(found.cells, own, strict=True) if is_own]
-            truth = float(are_members(labels, group)[leukocyte].mean())
-            called = int((seen[leukocyte][:, columns].sum(axis=1) >= point.threshold).sum())
-            hit, spared = point.errors.sensitivity, point.errors.specificity
-            share = estimate_share(
-                called,
-                total,
-                sensitivity=Rate(hit.alpha, hit.beta),
-                specificity=Rate(spared.alpha, spared.beta),
-            )
-            exact = clopper_pearson(called, total)
-            assert exact is not None
-            low, high = share.interval
-            rows.append(
-                (
-                    low <= truth <= high,
-                    exact[0] <= 100 * truth <= exact[1],
-                    high - low,
-                    abs(share.share - truth),
-                    abs(called / total - truth),
-                )
-            )
-            print(
-                f"{name} {patient}: {called} of {total} called, truth {truth:.0%}, corrected"
-                f" {share.share:.0%} ({low:.0%}–{high:.0%}), exact {exact[0]:.0f}–{exact[1]:.0f} %",
-                flush=True,
-            )
-        held, exact_held, width, away, raw = np.mean(np.array(rows, float), axis=0)
+    outcomes: dict[str, list[tuple[float, ...]]] = {name: [] for name in GROUPS}
+    for patient in np.unique(patients):
+        own, others = found.take(patients == patient), found.take(patients != patient)
+        calibration = calibrate(others, temperature_sources=[SOURCE], threshold_source=SOURCE)
+        seen = sharpen(own.probabilities, calibration.temperature)
+        leukocyte = ~are_members([CODES[i] for i in seen.argmax(axis=1)], NOT_IN_DIFFERENTIAL)
+        if leukocyte.sum() < FEWEST:
+            continue
+        points = {"blast": calibration.blast, "atypical": calibration.atypical}
+        for name, group in GROUPS.items():
+            called = group_probability(seen, group)[leukocyte] >= points[name].threshold
+            truth = are_members(own.labels, group)[leukocyte]
+            outcomes[name].append(judge(f"{name} {patient}", called, truth, points[name]))
+    for title, rows in outcomes.items():
+        held, exact_held, width, away, raw = np.array(rows).mean(axis=0)
         print(
-            f"{name}: of {len(rows)} patients the corrected interval holds the truth in"
+            f"{title}: of {len(rows)} patients the corrected interval holds the truth in"
             f" {held * len(rows):.0f}, the exact one in {exact_held * len(rows):.0f}; mean width"
             f" {width:.0%}, mean distance {away:.1%}, of the raw share {raw:.1%}"
         )
+
+
+def judge(
+    title: str, called: NDArray[np.bool_], truth: NDArray[np.bool_], point: OperatingPoint
+) -> tuple[float, ...]:
+    """Print a patient's shares; whether either interval holds, the corrected one's width, and how
+    far the corrected and the raw share are from the truth, all as fractions.
+    """
+    count, total, share = int(called.sum()), len(called), float(truth.mean())
+    exact, errors = exact_interval(count, total), point.errors
+    assert exact is not None
+    assert errors is not None
+    found = estimate_share(
+        count,
+        total,
+        sensitivity=Rate(errors.sensitivity.alpha, errors.sensitivity.beta),
+        specificity=Rate(errors.specificity.alpha, errors.specificity.beta),
+    )
+    low, high = found.interval
+    print(
+        f"{title}: {count} of {total} called, truth {share:.0%}, corrected {found.share:.0%}"
+        f" ({low:.0%}–{high:.0%}), exact {exact[0]:.0%}–{exact[1]:.0%}",
+        flush=True,
+    )
+    return (
+        low <= share <= high,
+        exact[0] <= share <= exact[1],
+        high - low,
+        abs(found.share - share),
+        abs(count / total - share),
+    )
 
 
 if __name__ == "__main__":

@@ -232,7 +232,7 @@ class TiledSlide:
     ) -> list[Pixels | RegionUnreadable]:
         """Read regions into their arrays, those that are copied all at once."""
         copied = [(task.window, task.needs, task.out) for task in tasks if task.window is not None]
-        failed = fill_windows(copied, self._tiles, load, scale.grid)
+        failed = iter(fill_windows(copied, self._tiles, load, scale.grid))
         return [
             (self._resample(load, scale, task) if task.window is None else next(failed)) or task.out
             for task in tasks
@@ -253,10 +253,10 @@ class TiledSlide:
                     across.first, down.first, across.stop - across.first, down.stop - down.first
                 )
                 pixels = np.empty((window.height, window.width, 3), np.uint8)
-                needs = window.needs(scale.level, grid, bottom)
-                for failed in fill_windows([(window, needs, pixels)], self._tiles, load, grid):
-                    if failed is not None:
-                        return failed
+                wanted = [(window, window.needs(scale.level, grid, bottom), pixels)]
+                (failed,) = fill_windows(wanted, self._tiles, load, grid)
+                if failed is not None:
+                    return failed
                 part = task.out[y : y + down.count, x : x + across.count]
                 part[...] = resample(pixels, down, across)
         return None

@@ -5,7 +5,7 @@ most of their px, and fetching these from memory again costs as much as decoding
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from service.contract.failure import RegionUnreadable
@@ -50,12 +50,14 @@ class Window(NamedTuple):
 
     def needs(self, level: int, grid: TiledLevel, bottom: int | None = None) -> dict[TileKey, int]:
         """The tiles it lies on, row by row, needed down to its end or to a lower `bottom`."""
-        (across, down), tile = _spans(self, grid), grid.tile.height
-        stop = min(self.top + self.height if bottom is None else bottom, grid.size.height)
+        right, end, tile = self.left + self.width, self.top + self.height, grid.tile
+        columns = _touched(self.left, right, grid.size.width, tile.width)
+        rows = _touched(self.top, end, grid.size.height, tile.height)
+        stop = min(end if bottom is None else bottom, grid.size.height)
         return {
-            TileKey(level, column, row): min(tile, stop - row * tile)
-            for row in down
-            for column in across
+            TileKey(level, column, row): min(tile.height, stop - row * tile.height)
+            for row in rows
+            for column in columns
         }
 
     def whiten_beyond(self, out: Pixels, grid: TiledLevel) -> None:
@@ -77,7 +79,7 @@ def fill_windows(
     tiles: TileCache,
     load: Callable[[TileKey, int], Pixels],
     grid: TiledLevel,
-) -> Iterator[RegionUnreadable | None]:
+) -> list[RegionUnreadable | None]:
     """Copy windows of one level from its tiles.
 
     Args:
@@ -107,15 +109,7 @@ def fill_windows(
             else:
                 window, _, out = windows[index]
                 window.take(out, key, tile, grid)
-    return iter(failed)
-
-
-def _spans(window: Window, grid: TiledLevel) -> tuple[range, range]:
-    left, top, width, height = window
-    return (
-        _touched(left, left + width, grid.size.width, grid.tile.width),
-        _touched(top, top + height, grid.size.height, grid.tile.height),
-    )
+    return failed
 
 
 def _touched(start: int, stop: int, length: int, tile: int) -> range:

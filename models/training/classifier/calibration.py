@@ -80,7 +80,7 @@ def calibrate(
     folds = assign_folds(predictions.cells)
     temperature = fit_temperature(predictions, temperature_sources)
     temperatures = {
-        int(fold): fit_temperature(_take(predictions, folds != fold), temperature_sources)
+        int(fold): fit_temperature(predictions.take(folds != fold), temperature_sources)
         for fold in np.unique(folds[folds != ALONE])
     }
     held_out = sharpen(predictions.probabilities, temperature)
@@ -243,8 +243,8 @@ def _call_held_out(
         if fold == ALONE or member[rest].all() or not member[rest].any():
             return None
         temperature = temperatures[int(fold)]
-        threshold, _ = _cut(_take(predictions, rest), group, temperature, member[rest])
-        called[~rest] = _scores(_take(predictions, ~rest), group, temperature) >= threshold
+        threshold, _ = _cut(predictions.take(rest), group, temperature, member[rest])
+        called[~rest] = _scores(predictions.take(~rest), group, temperature) >= threshold
     return called
 
 
@@ -265,12 +265,3 @@ def _scores(
     predictions: Predictions, group: frozenset[CellClass], temperature: float
 ) -> NDArray[np.float32]:
     return group_probability(sharpen(predictions.probabilities, temperature), group)
-
-
-def _take(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:
-    kept = np.flatnonzero(rows)
-    return Predictions(
-        tuple(predictions.cells[i] for i in kept),
-        predictions.probabilities[kept],
-        predictions.unreadable,
-    )

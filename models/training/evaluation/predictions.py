@@ -53,6 +53,13 @@ class Predictions:
             Counter({source: self.unreadable[source]}),
         )
 
+    def take(self, rows: NDArray[np.bool_]) -> "Predictions":
+        """Only the cells of some rows, shape (N,); files that could not be read stay counted."""
+        kept = np.flatnonzero(rows)
+        return Predictions(
+            tuple(self.cells[i] for i in kept), self.probabilities[kept], self.unreadable
+        )
+
     @property
     def sources(self) -> list[str]:
         """Every source with a cell, sorted."""

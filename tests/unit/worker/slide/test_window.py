@@ -35,7 +35,7 @@ def test_windows_hold_the_px_of_their_place_and_share_tiles() -> None:
         return cut(key, rows)
 
     tasks = prepare(Window(5, 7, 200, 90), Window(100, 3, 130, 200), Window(127, 63, 2, 2))
-    assert list(fill_windows(tasks, TileCache(1 << 24), load, GRID)) == [None] * 3
+    assert fill_windows(tasks, TileCache(1 << 24), load, GRID) == [None] * 3
     for window, _, out in tasks:
         left, top, width, height = window
         assert (out == PICTURE[top : top + height, left : left + width]).all()
@@ -44,7 +44,7 @@ def test_windows_hold_the_px_of_their_place_and_share_tiles() -> None:
 
 def test_beyond_the_level_is_white() -> None:
     tasks = prepare(Window(-30, -20, 100, 100), Window(450, 250, 100, 100), Window(600, 0, 9, 9))
-    assert list(fill_windows(tasks, TileCache(1 << 24), cut, GRID)) == [None] * 3
+    assert fill_windows(tasks, TileCache(1 << 24), cut, GRID) == [None] * 3
     upper, lower, outside = (out for _, _, out in tasks)
     assert (upper[:20] == 255).all()
     assert (upper[:, :30] == 255).all()
