@@ -3,6 +3,8 @@
 SQLite runs in WAL mode: readers never wait, writers wait for one another up to `BUSY_TIMEOUT_S`.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from service.layout import DataRoot
 from service.settings import ServiceSettings
 
 BUSY_TIMEOUT_S: Final = 30
+_BUSY_PAUSE_S: Final = 0.01
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _WRITES: Final = "smearscan_writes"
 """Execution option of a connection whose transactions will write."""
@@ -46,7 +49,7 @@ def connect(url: str, *, pool_size: int = 8) -> Engine:
     def _set_pragmas(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin in `_begin`, not in the driver
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -57,6 +60,24 @@ def connect(url: str, *, pool_size: int = 8) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch to WAL, waiting up to `BUSY_TIMEOUT_S` for whoever is switching as well.
+
+    A new database changes its mode under a lock that SQLite asks for once: the driver's time limit
+    is a busy handler, and SQLite need not call it (sqlite.org/c3ref/busy_handler.html).
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+        else:
+            return
 
 
 @contextmanager

@@ -29,6 +29,19 @@ def test_several_processes_may_migrate_at_once(tmp_path):
     assert is_reachable(connect(url))
 
 
+def test_a_new_database_may_be_opened_by_many_at_once(tmp_path):
+    def opens(url: str) -> bool:
+        engine = connect(url, pool_size=1)
+        try:
+            return is_reachable(engine)
+        finally:
+            engine.dispose()
+
+    with ThreadPoolExecutor(8) as threads:
+        for n in range(100):  # without waiting one in 120 was told "locked"
+            assert all(threads.map(opens, [f"sqlite:///{tmp_path / f'{n}.db'}"] * 8))
+
+
 @pytest.mark.parametrize("change", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"])
 def test_the_audit_log_refuses_to_be_changed(engine: Engine, change: str):
     audit = Audit(engine)
