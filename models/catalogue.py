@@ -10,7 +10,7 @@ WEIGHTS_ROOT: Final = Path(__file__).parent / "weights"
 CARD_FILE: Final = "card.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 
-DEFAULT_DETECTOR: Final = "leukocyte-heatmap-1"
+DEFAULT_DETECTOR: Final = "leukocyte-detector-3"
 
 DEFAULT_CLASSIFIER: Final = "efficientnet-lite0-224"
 """Weights served unless told otherwise."""

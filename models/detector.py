@@ -1,4 +1,4 @@
-"""Where leukocytes are in a field of pixels: the detector and the peaks of its heat.
+"""Where leukocytes are in a field of pixels: a heat map's peaks, each looked at a second time.
 
 Coordinates are in field px with the origin at the outer corner of the top left pixel: the centre
 of pixel (i, j) is (i + 0.5, j + 0.5).
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 
 from models.catalogue import DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
 from models.checkpoint import load_weights
@@ -22,34 +23,50 @@ from models.nets.heatmap import (
     STRIDE,
     HeatmapNet,
 )
+from models.nets.verifier import VerifierNet
 from models.peak import Peak
+from models.verifier import CROP_PX, cut_crops, verify
 
 
 def margin_px(um_per_px: float, min_distance_um: float) -> int:
     """Least tile margin at which a peak does not depend on the tile: a multiple of `STRIDE`.
 
     A peak depends on heat within `min_distance_um` and one px for its sub-pixel centre; each heat
-    value on `RECEPTIVE_RADIUS_PX`.
+    value on `RECEPTIVE_RADIUS_PX`; the second look on half a crop, which is less.
     """
     reach = RECEPTIVE_RADIUS_PX + min_distance_um / um_per_px + 2 * OUTPUT_STRIDE
-    return STRIDE * int(np.ceil(reach / STRIDE))
+    return STRIDE * int(np.ceil(max(reach, CROP_PX / 2 + OUTPUT_STRIDE) / STRIDE))
+
+
+class DetectorNet(nn.Module):
+    """Both networks of a detector; they share a weights file.
+
+    Args:
+        width: of the `HeatmapNet`.
+    """
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.heatmap = HeatmapNet(width)
+        self.verifier = VerifierNet()
 
 
 class Detector:
     """A loaded detector. Deterministic; holds no state between calls.
 
     Args:
-        card: what the network expects.
-        network: with its weights; is set to inference mode and its batch norms are folded.
+        card: what the networks expect.
+        network: with its weights; is set to inference mode and the heat map's batch norms are
+            folded.
         device: "cpu", "cuda", ...
     """
 
-    def __init__(self, card: DetectorCard, network: HeatmapNet, *, device: str = "cpu") -> None:
+    def __init__(self, card: DetectorCard, network: DetectorNet, *, device: str = "cpu") -> None:
         self.card = card
         self._device = torch.device(device)
         self._network = network.eval()
-        self._network.fold()
-        self._network.to(self._device).to(memory_format=torch.channels_last)
+        self._network.heatmap.fold()
+        self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def load(cls, name: str = DEFAULT_DETECTOR, *, device: str = "cpu") -> Self:
@@ -61,7 +78,7 @@ class Detector:
         """
         directory = locate_weights(name)
         card = load_detector_card(directory)
-        network = HeatmapNet(card.width)
+        network = DetectorNet(card.width)
         load_weights(network, directory / WEIGHTS_FILE, card.sha256)
         return cls(card, network, device=device)
 
@@ -89,57 +106,73 @@ class Detector:
         check_fields(fields, background, red_cell)
         if 0 in fields.shape:
             return [[] for _ in fields]
-        return self.decode(self.map_heat(relative_density(fields, background, red_cell)))
+        return self.decode(self.map_cells(relative_density(fields, background, red_cell)))
 
-    @torch.inference_mode()
-    def map_heat(self, density: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network says of fields, which may be of different slides.
+    def map_cells(self, density: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the networks say of fields, which may be of different slides.
 
         Args:
             density: as `relative_density` gives it, shape (N, 3, height, width), none of them 0.
 
         Returns:
-            Heat, 0–1, and diameter, µm: shape (N, 2, ceil(height / 2), ceil(width / 2)).
+            Heat, 0–1, diameter, µm, and at peaks of the heat the score, 0–1, elsewhere 0: shape
+            (N, 3, ceil(height / 2), ceil(width / 2)).
         """
-        height, width = density.shape[2:]
-        padded = F.pad(torch.from_numpy(density), (0, -width % STRIDE, 0, -height % STRIDE))
-        padded = padded.to(self._device, memory_format=torch.channels_last)
-        out = self._network(padded)[
-            ..., : -(-height // OUTPUT_STRIDE), : -(-width // OUTPUT_STRIDE)
-        ]
-        heat = out[:, 0].sigmoid()
-        diameter_um = out[:, 1].clamp(-2.0, 2.0).exp() * MEAN_DIAMETER_UM
-        maps: NDArray[np.float32] = torch.stack([heat, diameter_um], dim=1).cpu().numpy()
-        return maps
+        maps = map_fields(self._network.heatmap, density, self._device)
+        scores = np.zeros_like(maps[:, :1])
+        reach = self.card.min_distance_um / (self.card.um_per_px * OUTPUT_STRIDE)
+        for field, (heat, _), score in zip(density, maps, scores[:, 0], strict=True):
+            rows, cols = find_peaks(heat, self.card.candidate, reach)
+            crops = cut_crops(field, rows, cols)
+            verdict = verify(self._network.verifier, crops, self._device)
+            score[rows, cols] = join_verdicts(heat[rows, cols], verdict, self.card.verdict_weight)
+        return np.concatenate([maps, scores], axis=1)
 
     def decode(self, maps: NDArray[np.float32]) -> list[list[Peak]]:
-        """Peaks of what `map_heat` returned, as `detect` returns them."""
-        um_per_cell = self.card.um_per_px * OUTPUT_STRIDE
-        reach = self.card.min_distance_um / um_per_cell
-        return [
-            decode_peaks(heat, diameter, self.card.threshold, reach)
-            for heat, diameter in np.ascontiguousarray(maps)
-        ]
+        """Peaks of what `map_cells` returned, as `detect` returns them."""
+        return [read_peaks(*planes, threshold=self.card.threshold) for planes in maps]
 
 
-def decode_peaks(
-    heat: NDArray[np.float32], diameter_um: NDArray[np.float32], threshold: float, reach: float
-) -> list[Peak]:
-    """Peaks of one heat map.
+@torch.inference_mode()
+def map_fields(
+    network: HeatmapNet, density: NDArray[np.float32], device: torch.device | str = "cpu"
+) -> NDArray[np.float32]:
+    """The heat map of fields.
 
-    A cell of the map is a peak if it reaches the threshold and no higher cell lies within `reach`;
-    of equal ones the upper, then the left one wins. The rule looks no further than `reach`, so
-    peaks do not depend on where the map was cut. The centre is refined by a parabola through the
-    peak and its neighbours in each direction.
+    Args:
+        network: in inference mode, on `device`.
+        density: as `relative_density` gives it, shape (N, 3, height, width), none of them 0.
+        device: where to compute.
+
+    Returns:
+        Heat, 0–1, and diameter, µm: shape (N, 2, ceil(height / 2), ceil(width / 2)).
+    """
+    height, width = density.shape[2:]
+    padded = F.pad(torch.from_numpy(density), (0, -width % STRIDE, 0, -height % STRIDE))
+    padded = padded.to(device, memory_format=torch.channels_last)
+    out = network(padded)[..., : -(-height // OUTPUT_STRIDE), : -(-width // OUTPUT_STRIDE)]
+    heat = out[:, 0].sigmoid()
+    diameter_um = out[:, 1].clamp(-2.0, 2.0).exp() * MEAN_DIAMETER_UM
+    maps: NDArray[np.float32] = torch.stack([heat, diameter_um], dim=1).cpu().numpy()
+    return maps
+
+
+def find_peaks(
+    heat: NDArray[np.float32], threshold: float, reach: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Cells of a heat map that are peaks.
+
+    A cell is a peak if it reaches the threshold and no higher cell lies within `reach`; of equal
+    ones the upper, then the left one wins. The rule looks no further than `reach`, so peaks do not
+    depend on where the map was cut.
 
     Args:
         heat: shape (rows, cols), 0–1, one cell per `OUTPUT_STRIDE` px.
-        diameter_um: same shape.
         threshold: least heat.
         reach: cells; at least 1.
 
     Returns:
-        Sorted by y, then x; field px.
+        Rows and columns, sorted by row, then column.
     """
     k = int(np.floor(reach))
     padded = np.pad(heat, k, constant_values=-1.0)
@@ -153,14 +186,56 @@ def decode_peaks(
             other = padded[rows + k + dy, cols + k + dx]
             earlier = (dy, dx) < (0, 0)
             alive &= (value > other) if earlier else (value >= other)
+    return rows[alive], cols[alive]
+
+
+def join_verdicts(
+    heat: NDArray[np.float32], verdict: NDArray[np.float32], weight: float
+) -> NDArray[np.float32]:
+    """Score of peaks, 0–1: the logits of both networks added, the second one's times `weight`.
+
+    Args:
+        heat: of the peaks, 0–1, shape (N,).
+        verdict: the verifier's logits, shape (N,).
+        weight: from the card.
+    """
+    heat = np.clip(heat, 1e-6, 1.0 - 1e-6)
+    logit = np.log(heat / (1.0 - heat)) + np.float32(weight) * verdict
+    score: NDArray[np.float32] = (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
+    return score
+
+
+def read_peaks(
+    heat: NDArray[np.float32],
+    diameter_um: NDArray[np.float32],
+    score: NDArray[np.float32],
+    *,
+    threshold: float,
+) -> list[Peak]:
+    """Peaks of one field's maps.
+
+    The centre is refined by a parabola through the heat of a peak and its neighbours in each
+    direction.
+
+    Args:
+        heat: shape (rows, cols), 0–1, one cell per `OUTPUT_STRIDE` px.
+        diameter_um: same shape.
+        score: same shape, 0 where there is no peak.
+        threshold: least score; above 0.
+
+    Returns:
+        Sorted by y, then x; field px.
+    """
+    padded = np.pad(heat, 1, constant_values=-1.0)
+    rows, cols = np.nonzero(score >= threshold)
     peaks = [
         Peak(
-            x=(col + 0.5 + _vertex(padded[row + k, col + k - 1 : col + k + 2])) * OUTPUT_STRIDE,
-            y=(row + 0.5 + _vertex(padded[row + k - 1 : row + k + 2, col + k])) * OUTPUT_STRIDE,
+            x=(col + 0.5 + _vertex(padded[row + 1, col : col + 3])) * OUTPUT_STRIDE,
+            y=(row + 0.5 + _vertex(padded[row : row + 3, col + 1])) * OUTPUT_STRIDE,
             diameter_um=float(diameter_um[row, col]),
-            score=float(heat[row, col]),
+            score=float(score[row, col]),
         )
-        for row, col in zip(rows[alive].tolist(), cols[alive].tolist(), strict=True)
+        for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
     ]
     return sorted(peaks, key=lambda peak: (peak.y, peak.x))
 

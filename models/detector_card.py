@@ -17,12 +17,16 @@ class DetectorCard(BaseModel):
 
     name: str
     version: str
-    network: str = Field(description="Class in models.nets.heatmap.")
-    width: int = Field(gt=0, description="Channels at half resolution.")
+    network: str = Field(description="Class in models.detector.")
+    width: int = Field(gt=0, description="Channels of the heat map's network at half resolution.")
     um_per_px: float = Field(gt=0, description="Scale of the input, micrometres per pixel.")
     stride_px: int = Field(gt=0, description="Shifts by multiples of this move the output exactly.")
     margin_px: int = Field(gt=0, description="Tile overlap beyond which no pixel changes a peak.")
-    threshold: float = Field(gt=0, lt=1, description="Least heat of a peak.")
+    candidate: float = Field(gt=0, lt=1, description="Least heat of a peak that is verified.")
+    verdict_weight: float = Field(
+        gt=0, description="Of the verifier's logit beside the heat's, in the score."
+    )
+    threshold: float = Field(gt=0, lt=1, description="Least score of a leukocyte.")
     min_distance_um: float = Field(gt=0, description="Of two peaks nearer than this one survives.")
     normalisation: str = Field(description="What is done to the pixels before the network.")
     training_data: tuple[str, ...] = Field(description="Each source with its licence.")

@@ -10,7 +10,7 @@ class Peak:
     Attributes:
         x, y: centre, field px.
         diameter_um: of the whole cell, estimated.
-        score: heat at the centre, 0–1.
+        score: how sure the detector is, 0–1; no probability.
     """
 
     x: float

@@ -29,7 +29,8 @@ CHANNEL_STEP: Final = 8
 """Scaled channels are rounded to a multiple of it, but never down by more than a tenth."""
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """As TensorFlow sets it."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -64,11 +65,12 @@ class Block(nn.Module):
         self.expands = expansion > 1
         if self.expands:
             self._expand_conv = SameConv2d(channels, wide, 1)
-            self._bn0 = _norm(wide)
+            self._bn0 = batch_norm(wide)
         self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide)
-        self._bn1 = _norm(wide)
+        self._bn1 = batch_norm(wide)
         self._project_conv = SameConv2d(wide, out, 1)
-        self._bn2 = _norm(out)
+        self._bn2 = batch_norm(out)
+        self.channels = out
         self.shortcut = stride == 1 and channels == out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,6 +79,19 @@ class Block(nn.Module):
         wide = F.relu6(self._bn1(self._depthwise_conv(wide)), inplace=True)
         narrow: Tensor = self._bn2(self._project_conv(wide))
         return x + narrow if self.shortcut else narrow
+
+
+def build_blocks(width: float = 1.0, depth: float = 1.0) -> list[Block]:
+    """Every block between stem and head; the factors are those of `EfficientNetLite`."""
+    blocks, channels = [], STEM
+    for stage, (repeats, kernel, stride, expansion, base) in enumerate(STAGES):
+        out = _scale_channels(base, width)
+        inner = 0 < stage < len(STAGES) - 1
+        for repeat in range(math.ceil(repeats * depth) if inner else repeats):
+            step = stride if repeat == 0 else 1
+            blocks.append(Block(channels, out, kernel=kernel, stride=step, expansion=expansion))
+            channels = out
+    return blocks
 
 
 class EfficientNetLite(nn.Module):
@@ -94,25 +109,11 @@ class EfficientNetLite(nn.Module):
     ) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, STEM, 3, 2)
-        self._bn0 = _norm(STEM)
-        blocks, channels = [], STEM
-        for stage, (repeats, kernel, stride, expansion, base) in enumerate(STAGES):
-            out = _scale_channels(base, width)
-            inner = 0 < stage < len(STAGES) - 1
-            for repeat in range(math.ceil(repeats * depth) if inner else repeats):
-                blocks.append(
-                    Block(
-                        channels,
-                        out,
-                        kernel=kernel,
-                        stride=stride if repeat == 0 else 1,
-                        expansion=expansion,
-                    )
-                )
-                channels = out
-        self._blocks = nn.ModuleList(blocks)
+        self._bn0 = batch_norm(STEM)
+        self._blocks = nn.ModuleList(build_blocks(width, depth))
+        channels = _scale_channels(STAGES[-1][-1], width)
         self._conv_head = SameConv2d(channels, HEAD, 1)
-        self._bn1 = _norm(HEAD)
+        self._bn1 = batch_norm(HEAD)
         self._fc = nn.Linear(HEAD, n_classes)
         self.dropout = dropout
 

@@ -14,6 +14,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from models.catalogue import DEFAULT_DETECTOR
 from models.golden import golden_patches
 from models.saliency import saliency_maps
 from service.contract.failure import AnalysisError, FailureCode
@@ -178,7 +179,7 @@ def test_an_unknown_classifier_is_model_unavailable_and_names_what_there_is(proc
 
 def test_a_detector_is_no_classifier(process):
     with pytest.raises(AnalysisError, match=r"card\.json") as caught:
-        RemotePredictor(process.address, "leukocyte-heatmap-1")
+        RemotePredictor(process.address, DEFAULT_DETECTOR)
     assert caught.value.code is FailureCode.MODEL_UNAVAILABLE
 
 

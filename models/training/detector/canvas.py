@@ -5,6 +5,7 @@ after a resume.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
@@ -60,6 +61,23 @@ HEAT_SIGMA: Final = 0.13
 Record = TypeVar("Record")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Canvas:
+    """One canvas.
+
+    Attributes:
+        density: what a detector is shown, shape (3, S, S), in units of a red cell.
+        labels: leukocytes, shape (n, 4): x and y in px, diameter in µm, 1 if that is known.
+        ignored: where nobody knows what there is, shape (S, S).
+        um_per_px: nominal scale.
+    """
+
+    density: NDArray[np.float32]
+    labels: NDArray[np.float64]
+    ignored: NDArray[np.bool_]
+    um_per_px: float
+
+
 class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
     """Canvases without end; an item is (density (3, S, S), target (4, S / 2, S / 2)).
 
@@ -100,6 +118,12 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
             self._records.setdefault(cell.source, []).append(cell)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        canvas = self.draw(index)
+        target = draw_target(canvas.labels, canvas.ignored, self._um_per_px)
+        return torch.from_numpy(canvas.density), torch.from_numpy(target)
+
+    def draw(self, index: int) -> Canvas:
+        """The canvas of that index."""
         rng = np.random.default_rng([self._seed, index])
         size = self._canvas_px
         canvas = Piece(
@@ -125,10 +149,10 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
         )
         if shade is not None:
             hide_cells(canvas, shade > 0.5, self._um_per_px)
-        target = draw_target(canvas.labels, canvas.ignored, self._um_per_px)
         error = rng.normal(0.0, self._jitter.red_cell) + rng.normal(0.0, self._jitter.channel, 3)
         taken_for = red_cell * np.exp(error)
-        return torch.from_numpy(relative_density(rgb, glass, taken_for)), torch.from_numpy(target)
+        density = relative_density(rgb, glass, taken_for)
+        return Canvas(density, canvas.labels, canvas.ignored, self._um_per_px)
 
     def _piece(self, height: int, width: int, rng: np.random.Generator) -> Piece:
         wide = max(height, width) * self._um_per_px > WIDE_UM

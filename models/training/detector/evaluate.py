@@ -1,4 +1,4 @@
-"""Recall and precision of a detector on fields with boxes, each source on its own."""
+"""How good a detector is: on fields with boxes, and on crops of single cells; by source."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from models.background import estimate_background
 from models.detector import Detector
 from models.peak import Peak
 from models.red_cell import estimate_red_cell
-from models.training.detector.fields import FieldRecord, read_rgb, resample
+from models.training.detector.fields import CellRecord, FieldRecord, read_rgb, resample
 
 SLIVER_UM: Final = 4.0
 """A box on the field's edge whose shorter side is below this is neither wanted nor counted
@@ -20,6 +20,10 @@ against: a rim of a cell. Every other box counts, cut or not."""
 
 EDGE_PX: Final = 2.0
 """A box this near the border counts as on the edge, in px of the field."""
+
+
+CENTRE_UM: Final = 6.0
+"""A peak this near the centre of a crop is the cell that the crop was cut around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,19 @@ class SourceScore:
     def false_per_field(self) -> float:
         """Peaks that are no leukocyte, per field."""
         return self.false / self.fields
+
+
+@dataclass(frozen=True, slots=True)
+class CropScore:
+    """How many of the cells that crops were cut around were found."""
+
+    cells: int
+    found: int
+
+    @property
+    def recall(self) -> float:
+        """Share that was found."""
+        return self.found / self.cells
 
 
 def match_peaks(
@@ -96,19 +113,54 @@ def evaluate_field(detector: Detector, field: FieldRecord, rgb: NDArray[np.uint8
         field: the record of `rgb`.
         rgb: the field as stored, shape (height, width, 3).
     """
-    scale = field.um_per_px / detector.card.um_per_px
-    small = resample(rgb, scale)
+    peaks, to_small = _detect(detector, field.um_per_px, rgb)
+    boxes = field.boxes * np.tile(to_small, 2)
     height, width = rgb.shape[:2]
-    boxes = field.boxes * np.tile([small.shape[1] / width, small.shape[0] / height], 2)
-    background = estimate_background(small)
-    red_cell = estimate_red_cell(small, background)
-    (peaks,) = detector.detect(small[None], background, red_cell)
     on_edge = (field.boxes[:, :2] <= EDGE_PX).any(axis=1) | (
         field.boxes[:, 2:] >= np.array([width, height]) - EDGE_PX
     ).any(axis=1)
     shorter_um = (field.boxes[:, 2:] - field.boxes[:, :2]).min(axis=1, initial=np.inf)
     slivers = on_edge & (shorter_um * field.um_per_px < SLIVER_UM)
     return FieldOutcome(field.source, *match_peaks(peaks, boxes, slivers))
+
+
+def evaluate_crop(detector: Detector, cell: CellRecord, rgb: NDArray[np.uint8]) -> bool:
+    """Whether the cell that a crop was cut around is found.
+
+    Args:
+        detector: frozen.
+        cell: the record of `rgb`.
+        rgb: the crop as stored, shape (height, width, 3).
+    """
+    peaks, to_small = _detect(detector, cell.um_per_px, rgb)
+    centre = np.array(rgb.shape[1::-1]) / 2 * to_small
+    reach_px = CENTRE_UM / detector.card.um_per_px
+    return any(np.hypot(*(centre - (peak.x, peak.y))) <= reach_px for peak in peaks)
+
+
+def evaluate_crops(
+    detector: Detector, cells: Iterable[CellRecord], root: Path
+) -> dict[tuple[str, str], CropScore]:
+    """Scores by source and label, sorted by these. Broken files are left out."""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for cell in cells:
+        try:
+            rgb = read_rgb(root / cell.path)
+        except OSError:
+            continue
+        found.setdefault((cell.source, cell.label), []).append(evaluate_crop(detector, cell, rgb))
+    return {key: CropScore(len(group), sum(group)) for key, group in sorted(found.items())}
+
+
+def _detect(
+    detector: Detector, um_per_px: float, rgb: NDArray[np.uint8]
+) -> tuple[list[Peak], NDArray[np.float64]]:
+    """Peaks of an image at the detector's scale, and what takes its px there (x, y)."""
+    small = resample(rgb, um_per_px / detector.card.um_per_px)
+    background = estimate_background(small)
+    red_cell = estimate_red_cell(small, background)
+    (peaks,) = detector.detect(small[None], background, red_cell)
+    return peaks, np.array(small.shape[1::-1]) / np.array(rgb.shape[1::-1])
 
 
 def evaluate_fields(

@@ -1,22 +1,22 @@
-"""Fit the detector: a plain loop, a checkpoint every epoch, an exact resume."""
+"""Fit a network of the detector: a plain loop, a checkpoint every epoch, an exact resume."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from models.nets.heatmap import HeatmapNet
-from models.training.detector.canvas import CanvasDataset
+from models.verifier import render
 
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """How a detector is fitted.
+    """How a network is fitted.
 
     Attributes:
         epochs: passes; the learning rate falls to zero over them along a cosine.
@@ -24,9 +24,8 @@ class FitPlan:
         batch: canvases a step.
         learning_rate: at its highest, after a warm-up of one twentieth of all steps.
         weight_decay: of AdamW.
-        diameter_weight: of the diameter's loss beside the heat's.
         workers: processes that compose canvases.
-        seed: of the network's start and of the canvases.
+        seed: of the network's start and of the samples.
     """
 
     epochs: int = 12
@@ -34,9 +33,33 @@ class FitPlan:
     batch: int = 16
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
-    diameter_weight: float = 0.3
     workers: int = 1
     seed: int = 20
+
+
+DIAMETER_WEIGHT: Final = 0.3
+"""Of the diameter's loss beside the heat's."""
+
+LABEL_SMOOTHING: Final = 0.02
+"""Boxes and crops are now and then labelled wrong: no verdict is learned to be certain."""
+
+Loss = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
+"""Of a network on one batch."""
+
+
+def heatmap_loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """Of a `HeatmapNet` on canvases and what `draw_target` says of them."""
+    density, target = batch
+    out = network(density.to(memory_format=torch.channels_last))
+    return detector_loss(out, target, DIAMETER_WEIGHT)
+
+
+def verifier_loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """Of a `VerifierNet` on what `join_samples` gives: weighted cross-entropy."""
+    crops, leukocyte, weight = batch
+    wanted = leukocyte * (1.0 - LABEL_SMOOTHING) + LABEL_SMOOTHING / 2
+    loss = F.binary_cross_entropy_with_logits(network(render(crops)), wanted, reduction="none")
+    return (weight * loss).sum()
 
 
 def heat_loss(logits: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
@@ -66,11 +89,13 @@ def detector_loss(out: Tensor, target: Tensor, diameter_weight: float) -> Tensor
 
 
 def fit_network(
-    network: HeatmapNet,
-    canvases: CanvasDataset,
+    network: nn.Module,
+    samples: Dataset[Any],
+    loss_of: Loss,
     plan: FitPlan,
     checkpoint: Path,
     *,
+    collate: Callable[[Any], tuple[Tensor, ...]] | None = None,
     resume: bool = False,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> None:
@@ -78,10 +103,12 @@ def fit_network(
 
     Args:
         network: is changed.
-        canvases: taken in order of their index.
+        samples: taken in order of their index.
+        loss_of: what is made small.
         plan: how.
         checkpoint: network, optimiser, schedule and epoch; replaced as a whole, so that a kill
             leaves the last one intact.
+        collate: joins samples to a batch, if not by stacking.
         resume: start from `checkpoint` if it exists. The result is that of an unbroken run.
         on_epoch: told the epoch's number (from 1) and its mean loss.
 
@@ -113,14 +140,19 @@ def fit_network(
     network.to(memory_format=torch.channels_last)
     first, last = (epoch * plan.steps * plan.batch for epoch in (start, plan.epochs))
     batches = iter(
-        DataLoader(canvases, plan.batch, sampler=range(first, last), num_workers=plan.workers)
+        DataLoader(
+            samples,
+            plan.batch,
+            sampler=range(first, last),
+            num_workers=plan.workers,
+            collate_fn=collate,
+        )
     )
     network.train()
     for epoch in range(start, plan.epochs):
         total = 0.0
-        for density, target in islice(batches, plan.steps):
-            out = network(density.to(memory_format=torch.channels_last))
-            loss = detector_loss(out, target, plan.diameter_weight)
+        for batch in islice(batches, plan.steps):
+            loss = loss_of(network, batch)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

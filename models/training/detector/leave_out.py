@@ -13,11 +13,16 @@ from models.training.detector.cli import (
     SEED,
     STEPS,
     THREADS,
+    VERIFIER_EPOCHS,
+    VERIFIER_STEPS,
+    draw_crops,
     draw_table,
+    say_epoch,
 )
 
-GROUPS: Final = ("bccd+bcd", "raabin", "pig")
-"""Left out together, one group a run: BCD is cut from BCCD's fields and others."""
+GROUPS: Final = ("bccd+bcd", "raabin", "pig", "deepapl+pbc")
+"""Left out together, one group a run: BCD is cut from BCCD's fields and others; without both kinds
+of crops no cell is pasted."""
 
 
 @click.command()
@@ -27,6 +32,8 @@ GROUPS: Final = ("bccd+bcd", "raabin", "pig")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @EPOCHS
 @STEPS
+@VERIFIER_EPOCHS
+@VERIFIER_STEPS
 @SEED
 @THREADS
 @click.option(
@@ -45,6 +52,8 @@ def leave_detector_out(
     out: Path,
     epochs: int,
     steps: int,
+    verifier_epochs: int,
+    verifier_steps: int,
     seed: int,
     threads: int,
     groups: tuple[str, ...],
@@ -59,16 +68,15 @@ def leave_detector_out(
 
     from models.allocator import keep_freed_memory
     from models.detector import Detector
-    from models.training.detector.evaluate import evaluate_fields
-    from models.training.detector.fields import load_fields
-    from models.training.detector.fit import FitPlan
+    from models.training.detector.evaluate import evaluate_crops, evaluate_fields
+    from models.training.detector.fields import load_cells, load_fields
     from models.training.detector.sprites import ImageStore
-    from models.training.detector.train import DataPaths, train_detector
+    from models.training.detector.train import DataPaths, plan_detector, train_detector
 
     keep_freed_memory()
     torch.set_num_threads(threads)
     data, store = DataPaths(fields, cells, root), ImageStore(root)
-    plan = FitPlan(epochs=epochs, steps=steps, seed=seed)
+    plan = plan_detector(epochs, steps, verifier_epochs, verifier_steps, seed)
     for group in groups:
         sources = tuple(group.split("+"))
         scores = train_detector(
@@ -80,9 +88,13 @@ def leave_detector_out(
             version="0",
             leave_out=sources,
             resume=resume,
-            on_epoch=lambda epoch, loss: click.echo(f"epoch {epoch}/{epochs} loss {loss:.3f}"),
+            on_epoch=say_epoch,
         )
+        detector = Detector.load(str(out / group))
         val = [field for field in load_fields(fields, "val") if field.source in sources]
-        held = evaluate_fields(Detector.load(str(out / group)), val, root)
+        held = evaluate_fields(detector, val, root)
         click.echo(f"without {group}, split val:\n{draw_table(held)}")
+        crops = [cell for cell in load_cells(cells, "val") if cell.source in sources]
+        if crops:
+            click.echo(draw_crops(evaluate_crops(detector, crops, root)))
         click.echo(f"without {group}, all of its fields and the others' val:\n{draw_table(scores)}")

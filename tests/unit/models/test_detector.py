@@ -7,7 +7,7 @@ import torch
 
 from models.background import estimate_background
 from models.catalogue import CARD_FILE, DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
-from models.detector import Detector, decode_peaks, margin_px
+from models.detector import Detector, find_peaks, margin_px, read_peaks
 from models.errors import PatchShapeError, WeightsCorrupt, WeightsUnavailable
 from models.nets.heatmap import OUTPUT_STRIDE, STRIDE
 from models.peak import Peak
@@ -37,7 +37,10 @@ def heat_of(*cells: tuple[int, int, float]) -> np.ndarray:
 
 
 def decode(heat: np.ndarray, reach: float = 3.0):
-    return decode_peaks(heat, np.full_like(heat, 13.0), threshold=0.5, reach=reach)
+    score = np.zeros_like(heat)
+    at = find_peaks(heat, 0.5, reach)
+    score[at] = heat[at]
+    return read_peaks(heat, np.full_like(heat, 13.0), score, threshold=0.5)
 
 
 def test_heat_at_the_threshold_is_a_peak_and_below_it_is_none():
@@ -69,6 +72,13 @@ def test_the_centre_is_found_between_cells():
     (peak,) = decode(heat)
     assert peak.x == pytest.approx((9.3 + 0.5) * OUTPUT_STRIDE, abs=0.1)
     assert peak.y == pytest.approx((10.6 + 0.5) * OUTPUT_STRIDE, abs=0.1)
+
+
+def test_a_peak_whose_score_is_below_the_threshold_is_none():
+    heat, score = heat_of((5, 5, 0.9), (12, 5, 0.9)), heat_of((5, 5, 0.7), (12, 5, 0.69))
+    (peak,) = read_peaks(heat, np.full_like(heat, 13.0), score, threshold=0.7)
+    assert peak.y == 5.5 * OUTPUT_STRIDE
+    assert peak.score == pytest.approx(0.7)
 
 
 def test_peaks_come_sorted_by_y_then_x():

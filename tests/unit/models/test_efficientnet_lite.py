@@ -7,8 +7,9 @@ from models.golden import golden_patches
 from models.nets.efficientnet_lite import EfficientNetLite, SameConv2d
 from models.nets.registry import build_network
 from models.preprocess import normalise, resize, to_tensor
-from models.training.classifier.initial import IMAGENET, initialise, locate_imagenet
+from models.training.classifier.initial import initialise
 from models.training.classifier.recipe import Recipe, RecipeError
+from models.training.imagenet import IMAGENET, locate_imagenet
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
