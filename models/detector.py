@@ -56,8 +56,7 @@ class Detector:
 
     Args:
         card: what the networks expect.
-        network: with its weights; is set to inference mode and the heat map's batch norms are
-            folded.
+        network: with its weights; is set to inference mode and its batch norms are folded.
         device: "cpu", "cuda", ...
     """
 
@@ -66,6 +65,7 @@ class Detector:
         self._device = torch.device(device)
         self._network = network.eval()
         self._network.heatmap.fold()
+        self._network.verifier.fold()
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
