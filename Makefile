@@ -31,8 +31,8 @@ demo: setup                      ## the main job: a synthetic slide, scanned to 
 	$(BIN)/smearscan scan $(DEMO)/slide.tiff --out $(DEMO)/report
 	@echo "open $(DEMO)/report/report.html"
 
-test: setup-dev                  ## every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+test: setup-dev                  ## every test; the order kept: integration, of few long tests a file, first
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup-dev                  ## style, types, import rules
 	$(BIN)/ruff check .

@@ -18,22 +18,21 @@ IN_ONE = 20_000
 MAX_GROWTH_MIB = 48
 
 LISTER = """
-import resource, sys
 import structlog
 from service.batches import BatchFeeder
 from service.installation import Installation
 from service.settings import ServiceSettings
+from tests.memory import peak_mib
 
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 installation = Installation.open(ServiceSettings())
 feeder = BatchFeeder(installation)
 before = None
 while True:
     feeder.run_once()
     (batch,) = installation.batches.list(state=None, limit=1)
-    before = before or peak()
-    print(batch.counts.total, peak() - before, flush=True)
+    before = before or peak_mib()
+    print(batch.counts.total, peak_mib() - before, flush=True)
     if batch.is_listed:
         break
 """

@@ -48,7 +48,7 @@ STEPS = click.option(
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="An epoch of the heat map: so many batches of 16 canvases.",
+    help="An epoch of the heat map: so many batches.",
 )
 VERIFIER_STEPS = click.option(
     "--verifier-steps",
@@ -56,6 +56,13 @@ VERIFIER_STEPS = click.option(
     default=40,
     show_default=True,
     help="The same of the verifier.",
+)
+BATCH = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Canvases a step, of either network.",
 )
 COUNTS = ("cells", "found")
 SEED = click.option("--seed", type=int, default=20, show_default=True)
@@ -73,6 +80,7 @@ THREADS = click.option("--threads", type=click.IntRange(min=1), default=2, show_
 @STEPS
 @VERIFIER_EPOCHS
 @VERIFIER_STEPS
+@BATCH
 @SEED
 @THREADS
 @click.option("--leave-out", multiple=True, help="A source not to train on; may be repeated.")
@@ -93,6 +101,7 @@ def fit_detector(
     steps: int,
     verifier_epochs: int,
     verifier_steps: int,
+    batch: int,
     seed: int,
     threads: int,
     leave_out: tuple[str, ...],
@@ -116,7 +125,7 @@ def fit_detector(
     scores = train_detector(
         DataPaths(fields, cells, root),
         ImageStore(root),
-        plan_detector(epochs, steps, verifier_epochs, verifier_steps, seed),
+        plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed),
         out,
         name=name,
         version=version_,

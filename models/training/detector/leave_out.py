@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from models.training.detector.cli import (
+    BATCH,
     CELLS,
     EPOCHS,
     FIELDS,
@@ -34,6 +35,7 @@ of crops no cell is pasted."""
 @STEPS
 @VERIFIER_EPOCHS
 @VERIFIER_STEPS
+@BATCH
 @SEED
 @THREADS
 @click.option(
@@ -54,6 +56,7 @@ def leave_detector_out(
     steps: int,
     verifier_epochs: int,
     verifier_steps: int,
+    batch: int,
     seed: int,
     threads: int,
     groups: tuple[str, ...],
@@ -76,7 +79,7 @@ def leave_detector_out(
     keep_freed_memory()
     torch.set_num_threads(threads)
     data, store = DataPaths(fields, cells, root), ImageStore(root)
-    plan = plan_detector(epochs, steps, verifier_epochs, verifier_steps, seed)
+    plan = plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed)
     for group in groups:
         sources = tuple(group.split("+"))
         scores = train_detector(

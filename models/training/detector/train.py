@@ -67,14 +67,15 @@ class DetectorPlan:
 
 
 def plan_detector(
-    epochs: int, steps: int, verifier_epochs: int, verifier_steps: int, seed: int
+    epochs: int, steps: int, verifier_epochs: int, verifier_steps: int, batch: int, seed: int
 ) -> DetectorPlan:
     """The usual plan at these lengths; the verifier sees other canvases than the heat map did."""
     return DetectorPlan(
-        FitPlan(epochs=epochs, steps=steps, seed=seed),
+        FitPlan(epochs=epochs, steps=steps, batch=batch, seed=seed),
         FitPlan(
             epochs=verifier_epochs,
             steps=verifier_steps,
+            batch=batch,
             learning_rate=2e-3,
             weight_decay=1e-2,
             seed=seed + VERIFIER_SEED,

@@ -198,16 +198,15 @@ def test_senseless_regions_are_refused_before_anything_is_read() -> None:
 
 def test_memory_is_bounded_whatever_the_slides_size() -> None:
     code = (
-        "import resource\n"
+        "from tests.memory import peak_mib\n"
         "from tests.unit.worker.slide.test_read_each import Tiles, scatter\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
         "def scan(side, count):\n"
         "    with Tiles(side).open(threads=2) as slide:\n"
         "        for _ in slide.read_each(scatter(count, side, 400), 0.2): pass\n"
         "scan(20 * 256, 400)\n"
-        "small = peak()\n"
+        "small = peak_mib()\n"
         "scan(600 * 256, 20_000)\n"  # 24 Gpx
-        "print(peak() - small)\n"
+        "print(peak_mib() - small)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) << 20 < CACHE_BYTES + AHEAD_BYTES + (64 << 20)

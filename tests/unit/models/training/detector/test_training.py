@@ -66,6 +66,7 @@ def data(tmp_path_factory) -> Path:
 
 
 SHORT = [f"--{name}=1" for name in ("epochs", "steps", "verifier-epochs", "verifier-steps")]
+SHORT += ["--batch=2"]
 
 
 def canvases(root: Path, seed: int = 1) -> CanvasDataset:
