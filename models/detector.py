@@ -16,6 +16,7 @@ from models.catalogue import DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
 from models.checkpoint import load_weights
 from models.density import relative_density
 from models.detector_card import DetectorCard, check_fields, load_detector_card
+from models.nets.folding import fold_batch_norms
 from models.nets.heatmap import (
     MEAN_DIAMETER_UM,
     OUTPUT_STRIDE,
@@ -64,8 +65,7 @@ class Detector:
         self.card = card
         self._device = torch.device(device)
         self._network = network.eval()
-        self._network.heatmap.fold()
-        self._network.verifier.fold()
+        fold_batch_norms(self._network)
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
@@ -87,6 +87,8 @@ class Detector:
         fields: NDArray[np.uint8],
         background: NDArray[np.floating],
         red_cell: NDArray[np.floating],
+        *,
+        rim_px: int = 0,
     ) -> list[list[Peak]]:
         """Leukocytes of fields of one slide.
 
@@ -94,6 +96,8 @@ class Detector:
             fields: RGB at `card.um_per_px`, shape (N, height, width, 3), 0–255. N may be 0.
             background: RGB of the slide's glass, shape (3,), as `estimate_background` gives it.
             red_cell: density of the slide's red cells, shape (3,), as `estimate_red_cell` gives it.
+            rim_px: centres nearer to the field's edge than this are not wanted and are left out,
+                but for some of the last 2 px; saves looking at them.
 
         Returns:
             For each field its peaks, sorted by y, then x. Peaks within `card.margin_px` of the
@@ -106,13 +110,14 @@ class Detector:
         check_fields(fields, background, red_cell)
         if 0 in fields.shape:
             return [[] for _ in fields]
-        return self.decode(self.map_cells(relative_density(fields, background, red_cell)))
+        return self.decode(self.map_cells(relative_density(fields, background, red_cell), rim_px))
 
-    def map_cells(self, density: NDArray[np.float32]) -> NDArray[np.float32]:
+    def map_cells(self, density: NDArray[np.float32], rim_px: int = 0) -> NDArray[np.float32]:
         """What the networks say of fields, which may be of different slides.
 
         Args:
             density: as `relative_density` gives it, shape (N, 3, height, width), none of them 0.
+            rim_px: as for `detect`.
 
         Returns:
             Heat, 0–1, diameter, µm, and at peaks of the heat the score, 0–1, elsewhere 0: shape
@@ -123,6 +128,8 @@ class Detector:
         reach = self.card.min_distance_um / (self.card.um_per_px * OUTPUT_STRIDE)
         for field, (heat, _), score in zip(density, maps, scores[:, 0], strict=True):
             rows, cols = find_peaks(heat, self.card.candidate, reach)
+            wanted = _within(rows, field.shape[1], rim_px) & _within(cols, field.shape[2], rim_px)
+            rows, cols = rows[wanted], cols[wanted]
             crops = cut_crops(field, rows, cols)
             verdict = verify(self._network.verifier, crops, self._device)
             score[rows, cols] = join_verdicts(heat[rows, cols], verdict, self.card.verdict_weight)
@@ -238,6 +245,14 @@ def read_peaks(
         for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
     ]
     return sorted(peaks, key=lambda peak: (peak.y, peak.x))
+
+
+def _within(cells: NDArray[np.intp], field_px: int, rim_px: int) -> NDArray[np.bool_]:
+    """Which rows or columns of a heat map may have a peak's centre that is no rim's.
+
+    A centre lies up to half a cell beside the middle of its own.
+    """
+    return ((cells + 1) * OUTPUT_STRIDE > rim_px) & (cells * OUTPUT_STRIDE < field_px - rim_px)
 
 
 def _vertex(heat: NDArray[np.float32]) -> float:

@@ -175,6 +175,7 @@ def detect_leukocytes(
     um_per_px_l0 = slide.info.um_per_px
     l0_per_px = card.um_per_px / um_per_px_l0
     tiles = plan_tiles(region, l0_per_px, core_px=core_px, grid_shift=grid_shift)
+    rim_px = card.margin_px - int(np.ceil(OWNERSHIP_SLACK_PX))
     found: list[Peak] = []
     unread: list[Region] = []
     failed: set[int] = set()
@@ -193,7 +194,7 @@ def detect_leukocytes(
                 wanted = (q for q in quarters if region.intersects(q.core_l0(l0_per_px)))
                 again += [(index, quarter) for quarter in wanted]
             else:
-                (peaks,) = detector.detect(pixels[None], background, red_cell)
+                (peaks,) = detector.detect(pixels[None], background, red_cell, rim_px=rim_px)
                 found += _place_peaks(part, peaks, card)
             if done < len(tiles):
                 done += 1

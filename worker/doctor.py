@@ -101,7 +101,8 @@ def _outputs(directory: Path, device: str) -> Finding:
     """Do the weights give the probabilities here that they gave at their export?"""
     what = f"outputs {directory.name}"
     try:
-        deviation = check_golden(Classifier.load(str(directory), device=device), directory)
+        classifier = Classifier.load(str(directory), device=device).fold()
+        deviation = check_golden(classifier, directory)
     except ModelError as err:
         return Finding(what, False, str(err))
     return Finding(what, True, f"within {deviation:.1g} of those at export")

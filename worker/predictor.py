@@ -22,6 +22,8 @@ class SupportsDetect(Protocol):
         fields: NDArray[np.uint8],
         background: NDArray[np.floating],
         red_cell: NDArray[np.floating],
+        *,
+        rim_px: int = 0,
     ) -> list[list[Peak]]:
         """As `models.detector.Detector.detect`."""
 

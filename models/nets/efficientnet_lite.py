@@ -35,17 +35,26 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow does: ⌈n / stride⌉ outputs, the odd pixel to the end."""
+    """A convolution padded as TensorFlow does: ⌈n / stride⌉ outputs, the odd pixel to the end.
+
+    Args:
+        channels: in.
+        out: channels out.
+        kernel: odd.
+        stride: where it is 1 both sides get the same, and nothing is copied to pad it.
+        groups: of channels, each convolved alone.
+    """
 
     def __init__(
         self, channels: int, out: int, kernel: int, stride: int = 1, *, groups: int = 1
     ) -> None:
-        super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(channels, out, kernel, stride, padding, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) → (N, out, ⌈H / stride⌉, ⌈W / stride⌉)."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if kernel == 1 and stride == 1:
+        if stride == 1:
             return super().forward(x)
         pads: list[int] = []
         for size in (x.shape[-1], x.shape[-2]):

@@ -11,7 +11,6 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 OUTPUT_STRIDE: Final = 2
 """Input px per output px."""
@@ -37,19 +36,13 @@ class ConvNorm(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, relu: bool = True) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.norm = nn.BatchNorm2d(outputs)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         y: Tensor = self.norm(self.conv(x))
         return F.relu(y, inplace=True) if self.relu else y
-
-    def fold(self) -> None:
-        """Fold the batch norm into the convolution; for inference, after `eval()`."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
 
 
 class Residual(nn.Module):
@@ -106,12 +99,6 @@ class HeatmapNet(nn.Module):
         half = self.leave_half(half + _double(self.lift_half(quarter)))
         out: Tensor = self.head(half)
         return out
-
-    def fold(self) -> None:
-        """Fold every batch norm into its convolution: same function, fewer passes over memory."""
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
-                module.fold()
 
 
 def _double(x: Tensor) -> Tensor:

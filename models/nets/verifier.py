@@ -9,7 +9,6 @@ from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.nets.efficientnet_lite import STEM, SameConv2d, batch_norm, build_blocks
 
@@ -38,17 +37,3 @@ class VerifierNet(nn.Module):
             x = block(x)
         logits: Tensor = self._fc(F.dropout(x.mean((2, 3)), DROPOUT, self.training))
         return logits[:, 0]
-
-    def fold(self) -> None:
-        """Fold every batch norm into its convolution, a seventh faster; once, after `eval()`."""
-        _fold(self, "_conv_stem", "_bn0")
-        for block in self._blocks:
-            if block.expands:
-                _fold(block, "_expand_conv", "_bn0")
-            _fold(block, "_depthwise_conv", "_bn1")
-            _fold(block, "_project_conv", "_bn2")
-
-
-def _fold(module: nn.Module, conv: str, norm: str) -> None:
-    setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
-    setattr(module, norm, nn.Identity())

@@ -107,8 +107,10 @@ def test_cards_probabilities_and_peaks_are_those_of_the_local_networks(process, 
         peaks = remote.detector.detect(fields, glass, red_cell)
         assert remote.classifier.predict(patches[:0]).shape == (0, 15)
         assert remote.detector.detect(fields[:0], glass, red_cell) == []
+        (inner,) = remote.detector.detect(fields[:1, 20:], glass, red_cell, rim_px=80)
     assert found.dtype == np.float32
     assert np.abs(found - local.classifier.predict(patches)).max() <= TOLERANCE
+    assert [round(one.y, -1) for one in inner] == [190, 190]  # not those at 70
     expected = local.detector.detect(fields, glass, red_cell)
     assert [len(p) for p in peaks] == [len(planted)] * 2
     for one, other in zip(peaks[0] + peaks[1], expected[0] + expected[1], strict=True):

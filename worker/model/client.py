@@ -176,6 +176,8 @@ class RemoteDetector:
         fields: NDArray[np.uint8],
         background: NDArray[np.floating],
         red_cell: NDArray[np.floating],
+        *,
+        rim_px: int = 0,
     ) -> list[list[Peak]]:
         """As `models.detector.Detector.detect`.
 
@@ -197,6 +199,7 @@ class RemoteDetector:
                 width=width,
                 background=(float(background[0]), float(background[1]), float(background[2])),
                 red_cell=(float(red_cell[0]), float(red_cell[1]), float(red_cell[2])),
+                rim_px=rim_px,
             )
             result, body = self.link.request(request, part)
             rows = iter(np.frombuffer(body, "<f8").reshape(-1, 4).tolist())

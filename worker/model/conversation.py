@@ -198,7 +198,8 @@ class Conversation:
             raise PatchShapeError(f"a background of {request.background}; want 0 to 255")
         density = relative_density(fields, background, red_cell)
         limit = self._engine.limit_fields(height, width)
-        maps = self._await(Job(Key("detect", shape=density.shape[1:], limit=limit), density))
+        key = Key("detect", shape=density.shape[1:], limit=limit, rim_px=request.rim_px)
+        maps = self._await(Job(key, density))
         found = self._engine.networks.detector.decode(maps)
         peaks = [(p.x, p.y, p.diameter_um, p.score) for peaks in found for p in peaks]
         body = np.array(peaks, "<f8").tobytes()

@@ -117,7 +117,8 @@ class Engine:
     def _compute(self, batch: Batch) -> NDArray[np.float32]:
         key = batch.key
         if key.operation == "detect":
-            return self.networks.detector.map_cells(cast(NDArray[np.float32], batch.gather()))
+            fields = cast(NDArray[np.float32], batch.gather())
+            return self.networks.detector.map_cells(fields, key.rim_px)
         classifier = self.networks.demand(key.classifier)
         if key.operation == "load":
             return np.empty((1, 0), np.float32)

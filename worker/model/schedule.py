@@ -25,6 +25,7 @@ class Key:
         classifier: name of its weights; "" for the detector.
         shape: of a row.
         limit: most rows of a batch.
+        rim_px: of fields, as for `Detector.detect`.
         target, samples, seed: of a saliency map.
     """
 
@@ -32,6 +33,7 @@ class Key:
     classifier: str = ""
     shape: tuple[int, ...] = ()
     limit: int = 1
+    rim_px: int = 0
     target: CellClass | None = None
     samples: int = 0
     seed: int = 0

@@ -17,7 +17,7 @@ from models.card import ClassifierCard
 from models.detector_card import DetectorCard
 from models.taxonomy import CellClass
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Both sides must say the same: they are of one installation, but one may be older in memory."""
 
 MAX_REQUEST_BYTES: Final = 16 << 10
@@ -96,7 +96,7 @@ class Classify(Message):
 
 
 class Detect(Message):
-    """Fields of one slide lie in the shared memory; colours as for `Detector.detect`."""
+    """Fields of one slide lie in the shared memory; the rest as for `Detector.detect`."""
 
     op: Literal["detect"] = "detect"
     count: int = Field(ge=1, le=MAX_FIELDS)
@@ -104,6 +104,7 @@ class Detect(Message):
     width: int = Field(ge=1, le=MAX_FIELD_PX)
     background: Colour
     red_cell: Colour
+    rim_px: int = Field(default=0, ge=0, le=MAX_FIELD_PX)
 
 
 class Explain(Message):

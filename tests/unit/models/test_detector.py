@@ -12,6 +12,7 @@ from models.errors import PatchShapeError, WeightsCorrupt, WeightsUnavailable
 from models.nets.heatmap import OUTPUT_STRIDE, STRIDE
 from models.peak import Peak
 from models.red_cell import estimate_red_cell
+from models.verifier import verify
 from tests.smears import paint_field
 
 WHITE = np.array([250.0, 250.0, 250.0])
@@ -93,6 +94,26 @@ def test_no_fields_give_no_lists(detector):
 def test_bare_glass_holds_no_leukocyte(detector):
     field = np.full((1, 160, 160, 3), 250, np.uint8)
     assert detector.detect(field, WHITE, RED_CELL) == [[]]
+
+
+def test_only_peaks_of_the_rim_are_left_out_where_these_are_not_wanted(detector, monkeypatch):
+    rgb, _ = paint_field(400, 520, detector.card.um_per_px)
+    everywhere = detector.detect(rgb[None], WHITE, RED_CELL)[0]
+    looked_at = []
+
+    def count(network, crops, device):
+        looked_at.append(len(crops))
+        return verify(network, crops, device)
+
+    monkeypatch.setattr("models.detector.verify", count)
+    for peak in everywhere:
+        for rim_px in (0, int(min(peak.x, peak.y, 520 - peak.x, 400 - peak.y))):
+            (found,) = detector.detect(rgb[None], WHITE, RED_CELL, rim_px=rim_px)
+            assert [one.score for one in found if one == peak], (peak, rim_px)
+            assert set(found) <= set(everywhere)
+            low, right, bottom = rim_px - 2.0, 520 - rim_px + 2.0, 400 - rim_px + 2.0
+            assert all(low <= one.x <= right and low <= one.y <= bottom for one in found)
+    assert min(looked_at) < max(looked_at)
 
 
 def test_a_field_need_not_be_a_multiple_of_the_stride(detector):

@@ -42,14 +42,5 @@ def test_output_moves_with_the_input_by_its_stride(network):
     np.testing.assert_allclose(shifted, still[..., rows, :], atol=1e-12)
 
 
-def test_folding_batch_norms_keeps_the_function(network):
-    field = torch.rand(1, 3, 64, 64, dtype=torch.float64)
-    folded = HeatmapNet().double().eval()
-    folded.load_state_dict(network.state_dict())
-    folded.fold()
-    with torch.inference_mode():
-        np.testing.assert_allclose(folded(field), network(field), atol=1e-9)
-
-
 def test_network_is_small():
     assert sum(parameter.numel() for parameter in HeatmapNet().parameters()) < 200_000
