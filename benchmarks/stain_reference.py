@@ -2,7 +2,7 @@
 
     python -m benchmarks.stain_reference ../shared/data
 
-prints the constants of `models.training.classifier.export.STAINS`, then the distance of every
+prints the constants of `models.training.classifier.describing.STAINS`, then the distance of every
 patient and laboratory from the nearest in the served card, so that a limit can be set between.
 """
 

@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from models.card import ClassifierCard, StainReference, TrainingSource
+from models.card import ClassifierCard
 from models.catalogue import CARD_FILE, WEIGHTS_FILE
 from models.checkpoint import load_weights, save_weights
 from models.golden import write_golden
 from models.predictor import Classifier
-from models.taxonomy import ATYPICAL, BLAST, CODES, CellClass
+from models.taxonomy import ATYPICAL, BLAST
 from models.training.classifier.calibration import CalibrationError, calibrate, sharpen
-from models.training.classifier.recipe import Recipe
+from models.training.classifier.describing import (
+    describe_limitations,
+    describe_recipe,
+    describe_source,
+)
 from models.training.classifier.run import (
     DATA,
     FINISHED,
@@ -31,44 +35,6 @@ from models.training.evaluation.rejection import (
     predict_strangers,
 )
 from models.training.evaluation.source_figures import complete_figures
-
-CITATIONS: Final = {
-    "deepapl": (
-        "no licence granted; images are not redistributed",
-        "Sidhom et al. 2021, github sidhomj/DeepAPL; CellaVision, 82 acute-leukemia patients",
-    ),
-    "pbc": (
-        "CC BY 4.0",
-        "Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1; CellaVision, healthy donors",
-    ),
-    "lmu": (
-        "CC BY 3.0",
-        "Matek et al. 2019, TCIA AML-Cytomorphology_LMU, doi 10.7937/tcia.2019.36f5o9ld",
-    ),
-}
-"""Licence and citation of the sources this project knows."""
-
-STAINS: Final = {
-    "deepapl": StainReference(
-        mean=(4.71, 4.02, 4.90, 5.54, 5.44, 5.32), spread=(0.17, 0.25, 0.06, 0.03, 0.03, 0.03)
-    ),
-    "pbc": StainReference(
-        mean=(4.56, 3.81, 4.94, 5.54, 5.44, 5.32), spread=(0.19, 0.35, 0.05, 0.03, 0.03, 0.03)
-    ),
-}
-"""Of the same sources, as `python -m benchmarks.stain_reference ../shared/data` prints them. A
-spread is at least 0.03: no lamp is steadier from day to day."""
-
-UNKNOWN_LICENCE: Final = "unknown: state it before sharing"
-
-_SOURCE_LIMITS: Final = (
-    (
-        {"deepapl", "pbc"},
-        "All sources were scanned by CellaVision instruments.",
-    ),
-    ({"lmu"}, "All cells come from one laboratory and one scanner."),
-)
-"""Said where no other source took part in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +117,7 @@ def export_classifier(
         validation=validation,
         changes={
             "version": version,
-            "training": tuple(_training_source(name, counts[name]) for name in sorted(counts)),
+            "training": tuple(describe_source(name, counts[name]) for name in sorted(counts)),
             "recipe": describe_recipe(recipe, read_record(run, FINISHED)["epochs"]),
             "limitations": describe_limitations(counts),
         },
@@ -288,76 +254,4 @@ def _calibrated(classifier: Classifier, validation: Validation) -> ClassifierCar
                 for source, figures in measured.items()
             },
         }
-    )
-
-
-def describe_recipe(recipe: Recipe, epochs: int) -> str:
-    """What the run did, in a line.
-
-    Args:
-        recipe: of the run.
-        epochs: it ran, fewer than the recipe's if it stopped early.
-    """
-    weights = (
-        f"moving average {recipe.ema_decay:g}" if recipe.ema_decay else "weights of the last step"
-    )
-    sizes = " → ".join(str(px) for _, px in recipe.stages)
-    early = (
-        f" of {recipe.epochs}, stopped by training cells kept aside"
-        if epochs < recipe.epochs
-        else ""
-    )
-    start = {"imagenet": "ImageNet weights", "random": "random weights"}.get(
-        recipe.init, f"the weights {recipe.init_weights}"
-    )
-    taught = (
-        f", {recipe.teaching.share:.0%} of it against what networks that had not seen a cell say"
-        if recipe.teaching
-        else ""
-    )
-    return (
-        f"{recipe.name}: {epochs} epochs{early}, input {sizes} px, from {start},"
-        f" {recipe.loss.kind.replace('_', ' ')}{taught}, seed {recipe.seed}, {weights}; none picked"
-        " on validation cells"
-    )
-
-
-def describe_limitations(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
-    """What a reader of results must know of the training data.
-
-    Args:
-        counts: training cells per source and class.
-    """
-    present = {code for source in counts.values() for code in source}
-    missing = ", ".join(code for code in CODES if code not in present)
-    limits: list[str] = []
-    if missing:
-        limits.append(f"No training cells of {missing}: these classes are never named.")
-    limits += [text for sources, text in _SOURCE_LIMITS if set(counts) <= sources and counts]
-    limits.append(
-        "Published transfer to other scanners loses a third to three quarters of macro-F1:"
-        " expect worse elsewhere."
-    )
-    if "deepapl" in counts:
-        limits.append(
-            "Labels of deepapl are a routine laboratory's, one reader each; stain debris sits under"
-            " some basophil and eosinophil labels."
-        )
-    with_blasts = [name for name, classes in counts.items() if BLAST & set(map(CellClass, classes))]
-    if len(with_blasts) == 1 and len(counts) > 1:
-        limits.append(
-            f"Blasts come from {with_blasts[0]} only, so some of the blast AUC may be the"
-            " laboratory's look."
-        )
-    return tuple(limits)
-
-
-def _training_source(name: str, counts: Mapping[str, int]) -> TrainingSource:
-    licence, citation = CITATIONS.get(name, (UNKNOWN_LICENCE, name))
-    return TrainingSource(
-        source=name,
-        cells=sum(counts.values()),
-        licence=licence,
-        citation=citation,
-        stain=STAINS.get(name),
     )

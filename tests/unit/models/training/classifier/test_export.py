@@ -15,8 +15,6 @@ from models.taxonomy import CODES, CellClass
 from models.training.classifier.calibration import CalibrationError
 from models.training.classifier.export import (
     Validation,
-    describe_limitations,
-    describe_recipe,
     export_classifier,
     plan_validation,
     recalibrate_classifier,
@@ -190,23 +188,3 @@ def test_thresholds_are_set_on_the_one_source_that_has_both_kinds_of_cells():
         plan_validation(healthy)
     with pytest.raises(ModelError, match="on deepapl or lmu of"):
         plan_validation(leukemia + cells_of("lmu", CellClass.NGS, CellClass.MYO))
-
-
-def test_limitations_name_what_the_training_cells_lack():
-    every = dict.fromkeys(map(str, CODES), 5)
-    assert not any("never named" in text for text in describe_limitations({"lmu": every}))
-    mixed = describe_limitations({"deepapl": {"MYO": 3, "NGS": 4}, "pbc": {"NGS": 9}})
-    assert any("No training cells of BAS, EBO" in text for text in mixed)
-    assert any("All sources were scanned by CellaVision" in text for text in mixed)
-    assert any("Blasts come from deepapl only" in text for text in mixed)
-    assert not any("CellaVision" in text for text in describe_limitations({"elsewhere": every}))
-
-
-def test_the_recipe_is_told_in_a_line():
-    assert describe_recipe(RECIPE, 4) == (
-        "tiny: 4 epochs, input 32 → 48 px, from random weights, cross entropy, seed 2019, moving"
-        " average 0.8; none picked on validation cells"
-    )
-    assert "3 epochs of 4, stopped" in describe_recipe(replace(RECIPE, ema_decay=0.0), 3)
-    assert "weights of the last step" in describe_recipe(replace(RECIPE, ema_decay=0.0), 4)
-    assert "from ImageNet weights" in describe_recipe(replace(RECIPE, init="imagenet"), 4)
