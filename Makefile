@@ -7,6 +7,10 @@ DEMO := demo
 export MALLOC_MMAP_THRESHOLD_ := 1000000000
 export MALLOC_TRIM_THRESHOLD_ := 1000000000
 
+# Hundreds of processes start here. Where Python may not keep what it compiled, each compiles torch
+# and the rest anew, for 3 of its 6 seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup setup-dev demo test lint check bench bench-large lock clean
 
 setup: .venv/worker.stamp        ## install what a scan needs
