@@ -1,10 +1,9 @@
 """Where leukocytes are in a field of pixels: a heat map's peaks, each looked at a second time.
 
-Coordinates are in field px with the origin at the outer corner of the top left pixel: the centre
-of pixel (i, j) is (i + 0.5, j + 0.5).
+Coordinates are those of `models.decoding`.
 """
 
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 
 from models.catalogue import DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
 from models.checkpoint import load_weights
+from models.decoding import PEAK_REACH, find_peaks, join_verdicts, read_peaks
 from models.density import relative_density
 from models.detector_card import DetectorCard, check_fields, load_detector_card
 from models.nets.folding import fold_batch_norms
@@ -26,17 +26,17 @@ from models.nets.heatmap import (
 )
 from models.nets.verifier import VerifierNet
 from models.peak import Peak
-from models.verifier import CROP_PX, cut_crops, verify
+from models.verifier import CROP_PX, verify
 
+REACH_PX: Final = max(
+    RECEPTIVE_RADIUS_PX + OUTPUT_STRIDE * (PEAK_REACH + 1), CROP_PX / 2 + OUTPUT_STRIDE
+)
+"""Farthest px that a peak hangs on: its centre lies at most a cell of the heat map beside its own,
+that is a peak by the heat of those within `PEAK_REACH`, and each heat hangs on px within
+`RECEPTIVE_RADIUS_PX`. The second look reaches less far."""
 
-def margin_px(um_per_px: float, min_distance_um: float) -> int:
-    """Least tile margin at which a peak does not depend on the tile: a multiple of `STRIDE`.
-
-    A peak depends on heat within `min_distance_um` and one px for its sub-pixel centre; each heat
-    value on `RECEPTIVE_RADIUS_PX`; the second look on half a crop, which is less.
-    """
-    reach = RECEPTIVE_RADIUS_PX + min_distance_um / um_per_px + 2 * OUTPUT_STRIDE
-    return STRIDE * int(np.ceil(max(reach, CROP_PX / 2 + OUTPUT_STRIDE) / STRIDE))
+MARGIN_PX: Final = STRIDE * int(np.ceil(REACH_PX / STRIDE))
+"""Least margin of a tile at which a peak does not depend on the tile: a multiple of `STRIDE`."""
 
 
 class DetectorNet(nn.Module):
@@ -100,8 +100,10 @@ class Detector:
                 but for some of the last 2 px; saves looking at them.
 
         Returns:
-            For each field its peaks, sorted by y, then x. Peaks within `card.margin_px` of the
-            field's edge may depend on what lies beyond it, which is taken for glass.
+            For each field its peaks, each judged by itself, sorted by y, then x: where several are
+            of one cell, `merge_peaks` of `models.peak` keeps one, at a distance of
+            `card.min_distance_um`. Peaks within `card.margin_px` of the field's edge may depend on
+            what lies beyond it, which is taken for glass.
 
         Raises:
             PatchShapeError: fields are not RGB bytes, the background is not one colour, or the
@@ -125,13 +127,11 @@ class Detector:
         """
         maps = map_fields(self._network.heatmap, density, self._device)
         scores = np.zeros_like(maps[:, :1])
-        reach = self.card.min_distance_um / (self.card.um_per_px * OUTPUT_STRIDE)
         for field, (heat, _), score in zip(density, maps, scores[:, 0], strict=True):
-            rows, cols = find_peaks(heat, self.card.candidate, reach)
+            rows, cols = find_peaks(heat, self.card.candidate, PEAK_REACH)
             wanted = _within(rows, field.shape[1], rim_px) & _within(cols, field.shape[2], rim_px)
             rows, cols = rows[wanted], cols[wanted]
-            crops = cut_crops(field, rows, cols)
-            verdict = verify(self._network.verifier, crops, self._device)
+            verdict = verify(self._network.verifier, field, rows, cols, self._device)
             score[rows, cols] = join_verdicts(heat[rows, cols], verdict, self.card.verdict_weight)
         return np.concatenate([maps, scores], axis=1)
 
@@ -164,101 +164,9 @@ def map_fields(
     return maps
 
 
-def find_peaks(
-    heat: NDArray[np.float32], threshold: float, reach: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Cells of a heat map that are peaks.
-
-    A cell is a peak if it reaches the threshold and no higher cell lies within `reach`; of equal
-    ones the upper, then the left one wins. The rule looks no further than `reach`, so peaks do not
-    depend on where the map was cut.
-
-    Args:
-        heat: shape (rows, cols), 0–1, one cell per `OUTPUT_STRIDE` px.
-        threshold: least heat.
-        reach: cells; at least 1.
-
-    Returns:
-        Rows and columns, sorted by row, then column.
-    """
-    k = int(np.floor(reach))
-    padded = np.pad(heat, k, constant_values=-1.0)
-    rows, cols = np.nonzero(heat >= threshold)
-    alive = np.ones(len(rows), dtype=bool)
-    value = heat[rows, cols]
-    for dy in range(-k, k + 1):
-        for dx in range(-k, k + 1):
-            if (dy, dx) == (0, 0) or dy * dy + dx * dx > reach * reach:
-                continue
-            other = padded[rows + k + dy, cols + k + dx]
-            earlier = (dy, dx) < (0, 0)
-            alive &= (value > other) if earlier else (value >= other)
-    return rows[alive], cols[alive]
-
-
-def join_verdicts(
-    heat: NDArray[np.float32], verdict: NDArray[np.float32], weight: float
-) -> NDArray[np.float32]:
-    """Score of peaks, 0–1: the logits of both networks added, the second one's times `weight`.
-
-    Args:
-        heat: of the peaks, 0–1, shape (N,).
-        verdict: the verifier's logits, shape (N,).
-        weight: from the card.
-    """
-    heat = np.clip(heat, 1e-6, 1.0 - 1e-6)
-    logit = np.log(heat / (1.0 - heat)) + np.float32(weight) * verdict
-    score: NDArray[np.float32] = (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
-    return score
-
-
-def read_peaks(
-    heat: NDArray[np.float32],
-    diameter_um: NDArray[np.float32],
-    score: NDArray[np.float32],
-    *,
-    threshold: float,
-) -> list[Peak]:
-    """Peaks of one field's maps.
-
-    The centre is refined by a parabola through the heat of a peak and its neighbours in each
-    direction.
-
-    Args:
-        heat: shape (rows, cols), 0–1, one cell per `OUTPUT_STRIDE` px.
-        diameter_um: same shape.
-        score: same shape, 0 where there is no peak.
-        threshold: least score; above 0.
-
-    Returns:
-        Sorted by y, then x; field px.
-    """
-    padded = np.pad(heat, 1, constant_values=-1.0)
-    rows, cols = np.nonzero(score >= threshold)
-    peaks = [
-        Peak(
-            x=(col + 0.5 + _vertex(padded[row + 1, col : col + 3])) * OUTPUT_STRIDE,
-            y=(row + 0.5 + _vertex(padded[row : row + 3, col + 1])) * OUTPUT_STRIDE,
-            diameter_um=float(diameter_um[row, col]),
-            score=float(score[row, col]),
-        )
-        for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
-    ]
-    return sorted(peaks, key=lambda peak: (peak.y, peak.x))
-
-
 def _within(cells: NDArray[np.intp], field_px: int, rim_px: int) -> NDArray[np.bool_]:
     """Which rows or columns of a heat map may have a peak's centre that is no rim's.
 
     A centre lies up to half a cell beside the middle of its own.
     """
     return ((cells + 1) * OUTPUT_STRIDE > rim_px) & (cells * OUTPUT_STRIDE < field_px - rim_px)
-
-
-def _vertex(heat: NDArray[np.float32]) -> float:
-    """Offset in cells, -0.5 to 0.5, of the vertex of a parabola through three heats."""
-    before, centre, after = (float(value) for value in heat)
-    if before < 0.0 or after < 0.0:
-        return 0.0
-    curvature = before - 2.0 * centre + after
-    return 0.5 * (before - after) / curvature if curvature < 0.0 else 0.0

@@ -27,7 +27,9 @@ class DetectorCard(BaseModel):
         gt=0, description="Of the verifier's logit beside the heat's, in the score."
     )
     threshold: float = Field(gt=0, lt=1, description="Least score of a leukocyte.")
-    min_distance_um: float = Field(gt=0, description="Of two peaks nearer than this one survives.")
+    min_distance_um: float = Field(
+        gt=0, description="Of two peaks nearer than this the better survives."
+    )
     normalisation: str = Field(description="What is done to the pixels before the network.")
     training_data: tuple[str, ...] = Field(description="Each source with its licence.")
     evaluation: dict[str, dict[str, float]] = Field(description="Figures by source, never pooled.")

@@ -43,13 +43,14 @@ def cut_crops(
     Returns:
         Shape (K, 3, CROP_PX, CROP_PX).
     """
-    half = CROP_PX // 2
-    padded = np.pad(density, ((0, 0), (half, half), (half, half)))
-    crops = np.empty((len(rows), 3, CROP_PX, CROP_PX), np.float32)
-    centre = OUTPUT_STRIDE // 2
+    _, height, width = density.shape
+    crops = np.zeros((len(rows), 3, CROP_PX, CROP_PX), np.float32)
+    to_corner = OUTPUT_STRIDE // 2 - CROP_PX // 2
     for crop, row, col in zip(crops, rows.tolist(), cols.tolist(), strict=True):
-        top, left = row * OUTPUT_STRIDE + centre, col * OUTPUT_STRIDE + centre
-        crop[...] = padded[:, top : top + CROP_PX, left : left + CROP_PX]
+        top, left = row * OUTPUT_STRIDE + to_corner, col * OUTPUT_STRIDE + to_corner
+        y0, y1 = max(0, top), min(height, top + CROP_PX)
+        x0, x1 = max(0, left), min(width, left + CROP_PX)
+        crop[:, y0 - top : y1 - top, x0 - left : x1 - left] = density[:, y0:y1, x0:x1]
     return crops
 
 
@@ -67,20 +68,29 @@ def render(crops: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def verify(
-    network: VerifierNet, crops: NDArray[np.float32], device: torch.device
+    network: VerifierNet,
+    density: NDArray[np.float32],
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    device: torch.device,
 ) -> NDArray[np.float32]:
-    """Logits of "a leukocyte is at the centre".
+    """Logits of "a leukocyte is here", for cells of a field's heat map.
+
+    `BATCH` crops are in memory at a time, however many cells there are.
 
     Args:
         network: in inference mode, on `device`.
-        crops: as `cut_crops` gives them, shape (N, 3, CROP_PX, CROP_PX); N may be 0.
+        density: of the field, as for `cut_crops`.
+        rows: of the cells, shape (K,); K may be 0.
+        cols: of the cells, shape (K,).
         device: where to compute.
 
     Returns:
-        Shape (N,).
+        Shape (K,).
     """
-    logits = np.empty(len(crops), np.float32)
-    for start in range(0, len(crops), BATCH):
-        part = torch.from_numpy(crops[start : start + BATCH]).to(device)
-        logits[start : start + BATCH] = network(render(part)).cpu().numpy()
+    logits = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        crops = torch.from_numpy(cut_crops(density, rows[part], cols[part])).to(device)
+        logits[part] = network(render(crops)).cpu().numpy()
     return logits

@@ -1,8 +1,9 @@
 """Find the leukocytes of a slide, tile by tile, as if it had been one image.
 
 Tiles lie on one lattice at the detector's scale, whose origin is the slide's top left corner. Each
-has a core and a margin as wide as the detector can see; a cell belongs to the tile whose core
-holds its centre. So a cell on a tile's border is found once, and moving the grid changes nothing.
+has a core and a margin as wide as the detector can see; a peak belongs to the tile whose core
+holds its centre, and peaks of one cell are merged on the whole slide. So a cell on a tile's border
+is found once, and moving the grid changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +12,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from models.detector_card import DetectorCard
-from models.peak import Peak
+from models.peak import Peak, merge_peaks
 from service.contract.failure import RegionUnreadable
 from worker.predictor import SupportsDetect
 from worker.region import CountableRegion
@@ -32,7 +32,7 @@ one damaged block of pixels should not cost the cells of 0.2 mm²."""
 
 OWNERSHIP_SLACK_PX: Final = 0.5
 """Cores reach this far into their neighbours, so that rounding cannot orphan a centre on a border;
-the merge removes what is then found twice."""
+merging removes what is then found twice."""
 
 RIM_POINTS: Final = 16
 """Points of a cell's outline that are tested against the region's and the slide's edge."""
@@ -213,25 +213,6 @@ def detect_leukocytes(
         area_mm2=region.area_mm2(um_per_px_l0),
         unread_mm2=_covered_mm2(region, unread, um_per_px_l0),
     )
-
-
-def merge_peaks(peaks: Sequence[Peak], distance: float) -> list[Peak]:
-    """Of peaks nearer than `distance` (their own unit) keep the one with the higher score.
-
-    A safety net: tiles own their cells, so nothing but a centre on a tile's border comes twice.
-    """
-    ranked = sorted(peaks, key=lambda peak: (-peak.score, peak.y, peak.x))
-    if len(ranked) < 2:
-        return ranked
-    pairs = cKDTree([(peak.x, peak.y) for peak in ranked]).query_pairs(distance)
-    weaker: dict[int, list[int]] = {}
-    for strong, weak in pairs:
-        weaker.setdefault(strong, []).append(weak)
-    dropped: set[int] = set()
-    for rank in sorted(weaker):
-        if rank not in dropped:
-            dropped.update(weaker[rank])
-    return [peak for rank, peak in enumerate(ranked) if rank not in dropped]
 
 
 def _starts(extent_px: float, core_px: int, shift_px: int) -> range:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.detector import find_peaks, map_fields
+from models.decoding import find_peaks
+from models.detector import map_fields
 from models.nets.heatmap import OUTPUT_STRIDE, HeatmapNet
 from models.training.detector.canvas import Canvas, CanvasDataset
 from models.verifier import cut_crops

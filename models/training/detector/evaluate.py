@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.detector import Detector
-from models.peak import Peak
+from models.peak import Peak, merge_peaks
 from models.red_cell import estimate_red_cell
 from models.training.detector.fields import CellRecord, FieldRecord, read_rgb, resample
 
@@ -155,12 +155,14 @@ def evaluate_crops(
 def _detect(
     detector: Detector, um_per_px: float, rgb: NDArray[np.uint8]
 ) -> tuple[list[Peak], NDArray[np.float64]]:
-    """Peaks of an image at the detector's scale, and what takes its px there (x, y)."""
-    small = resample(rgb, um_per_px / detector.card.um_per_px)
+    """Cells of an image at the detector's scale, and what takes its px there (x, y)."""
+    card = detector.card
+    small = resample(rgb, um_per_px / card.um_per_px)
     background = estimate_background(small)
     red_cell = estimate_red_cell(small, background)
     (peaks,) = detector.detect(small[None], background, red_cell)
-    return peaks, np.array(small.shape[1::-1]) / np.array(rgb.shape[1::-1])
+    cells = merge_peaks(peaks, card.min_distance_um / card.um_per_px)
+    return cells, np.array(small.shape[1::-1]) / np.array(rgb.shape[1::-1])
 
 
 def evaluate_fields(

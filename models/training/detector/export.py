@@ -7,7 +7,7 @@ from typing import Final
 
 from models.catalogue import CARD_FILE, WEIGHTS_FILE
 from models.checkpoint import save_weights
-from models.detector import DetectorNet, margin_px
+from models.detector import MARGIN_PX, DetectorNet
 from models.detector_card import DetectorCard
 from models.nets.heatmap import STRIDE
 from models.training.detector.evaluate import SourceScore
@@ -60,7 +60,7 @@ def describe_detector(
         width=network.heatmap.width,
         um_per_px=UM_PER_PX,
         stride_px=STRIDE,
-        margin_px=margin_px(UM_PER_PX, MIN_DISTANCE_UM),
+        margin_px=MARGIN_PX,
         candidate=CANDIDATE,
         verdict_weight=VERDICT_WEIGHT,
         threshold=THRESHOLD,

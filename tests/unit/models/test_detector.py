@@ -7,10 +7,10 @@ import torch
 
 from models.background import estimate_background
 from models.catalogue import CARD_FILE, DEFAULT_DETECTOR, WEIGHTS_FILE, locate_weights
-from models.detector import Detector, find_peaks, margin_px, read_peaks
+from models.detector import MARGIN_PX, Detector
 from models.errors import PatchShapeError, WeightsCorrupt, WeightsUnavailable
 from models.nets.heatmap import OUTPUT_STRIDE, STRIDE
-from models.peak import Peak
+from models.peak import Peak, merge_peaks
 from models.red_cell import estimate_red_cell
 from models.verifier import verify
 from tests.smears import paint_field
@@ -27,64 +27,7 @@ def detector() -> Detector:
 def detect(detector: Detector, rgb: np.ndarray) -> list[Peak]:
     background = estimate_background(rgb)
     (peaks,) = detector.detect(rgb[None], background, estimate_red_cell(rgb, background))
-    return peaks
-
-
-def heat_of(*cells: tuple[int, int, float]) -> np.ndarray:
-    heat = np.zeros((20, 20), np.float32)
-    for row, col, value in cells:
-        heat[row, col] = value
-    return heat
-
-
-def decode(heat: np.ndarray, reach: float = 3.0):
-    score = np.zeros_like(heat)
-    at = find_peaks(heat, 0.5, reach)
-    score[at] = heat[at]
-    return read_peaks(heat, np.full_like(heat, 13.0), score, threshold=0.5)
-
-
-def test_heat_at_the_threshold_is_a_peak_and_below_it_is_none():
-    assert len(decode(heat_of((5, 5, 0.5)))) == 1
-    assert decode(heat_of((5, 5, 0.499))) == []
-
-
-def test_of_two_peaks_within_reach_the_higher_survives():
-    peaks = decode(heat_of((5, 5, 0.9), (5, 8, 0.8)))
-    assert [round(peak.score, 3) for peak in peaks] == [0.9]
-
-
-def test_two_peaks_just_beyond_reach_both_survive():
-    assert len(decode(heat_of((5, 5, 0.9), (5, 9, 0.8)))) == 2
-
-
-def test_of_two_equal_peaks_within_reach_exactly_one_survives():
-    assert len(decode(heat_of((5, 5, 0.9), (5, 7, 0.9)))) == 1
-
-
-def test_a_peak_in_the_corner_has_its_centre_there():
-    (peak,) = decode(heat_of((0, 0, 0.9)))
-    assert (peak.x, peak.y) == (0.5 * OUTPUT_STRIDE, 0.5 * OUTPUT_STRIDE)
-
-
-def test_the_centre_is_found_between_cells():
-    rows, cols = np.mgrid[:20, :20]
-    heat = np.exp(-((cols - 9.3) ** 2 + (rows - 10.6) ** 2) / 8).astype(np.float32)
-    (peak,) = decode(heat)
-    assert peak.x == pytest.approx((9.3 + 0.5) * OUTPUT_STRIDE, abs=0.1)
-    assert peak.y == pytest.approx((10.6 + 0.5) * OUTPUT_STRIDE, abs=0.1)
-
-
-def test_a_peak_whose_score_is_below_the_threshold_is_none():
-    heat, score = heat_of((5, 5, 0.9), (12, 5, 0.9)), heat_of((5, 5, 0.7), (12, 5, 0.69))
-    (peak,) = read_peaks(heat, np.full_like(heat, 13.0), score, threshold=0.7)
-    assert peak.y == 5.5 * OUTPUT_STRIDE
-    assert peak.score == pytest.approx(0.7)
-
-
-def test_peaks_come_sorted_by_y_then_x():
-    peaks = decode(heat_of((9, 2, 0.6), (2, 15, 0.7), (2, 4, 0.8)))
-    assert [(peak.y, peak.x) for peak in peaks] == sorted((peak.y, peak.x) for peak in peaks)
+    return merge_peaks(peaks, detector.card.min_distance_um / detector.card.um_per_px)
 
 
 def test_no_fields_give_no_lists(detector):
@@ -101,9 +44,9 @@ def test_only_peaks_of_the_rim_are_left_out_where_these_are_not_wanted(detector,
     everywhere = detector.detect(rgb[None], WHITE, RED_CELL)[0]
     looked_at = []
 
-    def count(network, crops, device):
-        looked_at.append(len(crops))
-        return verify(network, crops, device)
+    def count(network, density, rows, cols, device):
+        looked_at.append(len(rows))
+        return verify(network, density, rows, cols, device)
 
     monkeypatch.setattr("models.detector.verify", count)
     for peak in everywhere:
@@ -179,9 +122,45 @@ def test_a_red_cell_without_density_is_refused(detector):
 
 
 def test_margin_is_a_multiple_of_the_stride_that_the_card_keeps(detector):
-    card = detector.card
-    assert card.margin_px == margin_px(card.um_per_px, card.min_distance_um)
-    assert card.margin_px % card.stride_px == 0
+    assert detector.card.margin_px == MARGIN_PX
+    assert MARGIN_PX % detector.card.stride_px == 0
+
+
+def test_no_pixel_beyond_the_margin_changes_a_peak(detector):
+    size, centres = 640, [(320.0 + 20.0 * i, 320.0 + 19.0 * j) for i in range(3) for j in range(3)]
+    rgb, _ = paint_field(size, size, detector.card.um_per_px, leukocytes=centres)
+    (peaks,) = detector.detect(rgb[None], WHITE, RED_CELL)
+    assert len(peaks) >= len(centres)
+    other = np.random.default_rng(0).integers(0, 256, rgb.shape, np.uint8)
+    for peak in peaks[:: len(peaks) // 6]:
+        x0, y0 = (int(at - MARGIN_PX) // STRIDE * STRIDE for at in (peak.x, peak.y))
+        kept = np.s_[y0 : int(peak.y + MARGIN_PX) + 1, x0 : int(peak.x + MARGIN_PX) + 1]
+        changed = other.copy()
+        changed[kept] = rgb[kept]
+        (found,) = detector.detect(changed[None], WHITE, RED_CELL)
+        values = [(one.x, one.y, one.diameter_um, one.score) for one in found]
+        away = np.abs(np.array(values) - (peak.x, peak.y, peak.diameter_um, peak.score)).max(axis=1)
+        assert away.min() < 1e-4, peak
+
+
+def test_a_hotter_peak_that_is_no_leukocyte_silences_none_beside_it(detector, monkeypatch):
+    heat = np.zeros((80, 80), np.float32)
+    heat[40, 36], heat[40, 40], heat[40, 44] = 0.6, 0.9, 0.6
+
+    def map_heat(network, density, device):
+        return np.stack([heat, np.full_like(heat, 13.0)])[None]
+
+    def judge(network, density, rows, cols, device):
+        return np.where(cols == 40, -20.0, 10.0).astype(np.float32)
+
+    monkeypatch.setattr("models.detector.map_fields", map_heat)
+    monkeypatch.setattr("models.detector.verify", judge)
+    (peaks,) = detector.detect(np.full((1, 160, 160, 3), 250, np.uint8), WHITE, RED_CELL)
+    at = [
+        (OUTPUT_STRIDE * 36.5, OUTPUT_STRIDE * 40.5),
+        (OUTPUT_STRIDE * 44.5, OUTPUT_STRIDE * 40.5),
+    ]
+    assert [(peak.x, peak.y) for peak in peaks] == at
 
 
 def test_shipped_weights_are_small_and_say_what_they_are_for(detector):

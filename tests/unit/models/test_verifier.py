@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from models.detector import join_verdicts
 from models.nets.heatmap import OUTPUT_STRIDE
 from models.nets.verifier import BLOCKS, VerifierNet
 from models.training.imagenet import IMAGENET, load_imagenet, locate_imagenet
@@ -41,7 +40,7 @@ def test_no_candidates_give_no_crops_and_no_verdicts(network):
     none = np.empty(0, np.intp)
     crops = cut_crops(np.zeros((3, 60, 60), np.float32), none, none)
     assert crops.shape == (0, 3, CROP_PX, CROP_PX)
-    assert verify(network, crops, CPU).shape == (0,)
+    assert verify(network, np.zeros((3, 60, 60), np.float32), none, none, CPU).shape == (0,)
 
 
 def test_a_red_cell_is_rendered_in_its_usual_colour_whatever_the_slide():
@@ -54,9 +53,11 @@ def test_a_red_cell_is_rendered_in_its_usual_colour_whatever_the_slide():
 
 def test_a_verdict_does_not_depend_on_the_crops_beside_it(network):
     rng = np.random.default_rng(0)
-    crops = rng.uniform(0, 3, (BATCH + 3, 3, CROP_PX, CROP_PX)).astype(np.float32)
-    alone = np.concatenate([verify(network, crop[None], CPU) for crop in crops])
-    np.testing.assert_allclose(verify(network, crops, CPU), alone, atol=1e-4)
+    density = rng.uniform(0, 3, (3, 90, 70)).astype(np.float32)
+    rows, cols = rng.integers(0, 45, BATCH + 3), rng.integers(0, 35, BATCH + 3)
+    one_by_one = zip(rows[:, None], cols[:, None], strict=True)
+    alone = np.concatenate([verify(network, density, row, col, CPU) for row, col in one_by_one])
+    np.testing.assert_allclose(verify(network, density, rows, cols, CPU), alone, atol=1e-4)
 
 
 def test_it_begins_with_the_first_blocks_of_imagenet_weights(network):
@@ -65,16 +66,3 @@ def test_it_begins_with_the_first_blocks_of_imagenet_weights(network):
     assert torch.equal(network.state_dict()[last], stored[last])
     assert not any(name.startswith(f"_blocks.{BLOCKS}.") for name in network.state_dict())
     assert load_imagenet(VerifierNet(), "efficientnet_lite0") == ["_fc.weight", "_fc.bias"]
-
-
-def test_an_undecided_verdict_leaves_the_heat_and_a_clear_one_moves_it_either_way():
-    heat = np.array([0.3, 0.3, 0.3], np.float32)
-    score = join_verdicts(heat, np.array([0.0, 4.0, -4.0], np.float32), weight=0.5)
-    assert score[0] == pytest.approx(0.3, abs=1e-6)
-    assert score[1] == pytest.approx(1 / (1 + np.exp(-(np.log(0.3 / 0.7) + 2.0))), abs=1e-6)
-    assert score[2] < 0.1
-
-
-def test_certain_heat_gives_a_finite_score():
-    score = join_verdicts(np.array([0.0, 1.0], np.float32), np.zeros(2, np.float32), 0.5)
-    assert np.isfinite(score).all() and score[0] < 1e-5 and score[1] > 1 - 1e-5
