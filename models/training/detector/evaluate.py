@@ -124,15 +124,15 @@ def evaluate_field(detector: Detector, field: FieldRecord, rgb: NDArray[np.uint8
     return FieldOutcome(field.source, *match_peaks(peaks, boxes, slivers))
 
 
-def evaluate_crop(detector: Detector, cell: CellRecord, rgb: NDArray[np.uint8]) -> bool:
+def evaluate_crop(detector: Detector, um_per_px: float, rgb: NDArray[np.uint8]) -> bool:
     """Whether the cell that a crop was cut around is found.
 
     Args:
         detector: frozen.
-        cell: the record of `rgb`.
+        um_per_px: of `rgb`.
         rgb: the crop as stored, shape (height, width, 3).
     """
-    peaks, to_small = _detect(detector, cell.um_per_px, rgb)
+    peaks, to_small = _detect(detector, um_per_px, rgb)
     centre = np.array(rgb.shape[1::-1]) / 2 * to_small
     reach_px = CENTRE_UM / detector.card.um_per_px
     return any(np.hypot(*(centre - (peak.x, peak.y))) <= reach_px for peak in peaks)
@@ -148,7 +148,8 @@ def evaluate_crops(
             rgb = read_rgb(root / cell.path)
         except OSError:
             continue
-        found.setdefault((cell.source, cell.label), []).append(evaluate_crop(detector, cell, rgb))
+        is_found = evaluate_crop(detector, cell.um_per_px, rgb)
+        found.setdefault((cell.source, cell.label), []).append(is_found)
     return {key: CropScore(len(group), sum(group)) for key, group in sorted(found.items())}
 
 

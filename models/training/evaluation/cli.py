@@ -9,11 +9,19 @@ import click
 from models.training.options import FILE, FOLDER, NEW_FOLDER, manifest_options, with_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.training.data.manifest import LabelledCell
     from models.training.evaluation.crossvalidation import Fold
     from models.training.evaluation.examiners import ExaminerFigures
     from models.training.evaluation.figures.saliency_panel import Example
 
-_WEIGHTS_ONLY = {"weights": "--weights", "manifest": "--manifest", "split": "--split"}
+_WEIGHTS_ONLY = {
+    "weights": "--weights",
+    "manifest": "--manifest",
+    "split": "--split",
+    "found_by": "--found-by",
+}
 _CROSSVAL_ONLY = {
     "out": "--out",
     "annotations": "--annotations",
@@ -25,6 +33,10 @@ _CROSSVAL_ONLY = {
 @click.option("--weights", default="default", show_default=True, help="Name or directory.")
 @with_options(*manifest_options(required=False))
 @click.option("--split", default=None, help="Only these rows; by default all but 'train'.")
+@click.option(
+    "--found-by",
+    help="Only cells that this detector finds, as in a scan; name, 'default' or directory.",
+)
 @click.option(
     "--crossval",
     type=FOLDER,
@@ -53,6 +65,7 @@ def evaluate(
     manifest: Path | None,
     root: Path | None,
     split: str | None,
+    found_by: str | None,
     crossval: Path | None,
     out: Path | None,
     annotations: Path | None,
@@ -68,7 +81,8 @@ def evaluate(
     --crossval DIR --out OUT [--root DIR]       tables, figures and report of every fold
 
     Of a manifest, rows of the split 'train' are never evaluated unless asked for by --split, and
-    rows whose label is not one of the 15 codes are left out and counted. A cross-validation needs
+    rows whose label is not one of the 15 codes are left out and counted. With --found-by so are
+    cells that the detector does not find: a scan never comes to name them. A cross-validation needs
     --root only for the saliency panel.
     """
     if crossval is not None:
@@ -90,7 +104,14 @@ def evaluate(
     if manifest is None or root is None:
         raise click.UsageError("give --manifest and --root, or --crossval and --out")
     _evaluate_weights(
-        weights, manifest, root, split=split, bootstrap=bootstrap, seed=seed, as_json=as_json
+        weights,
+        manifest,
+        root,
+        split=split,
+        found_by=found_by,
+        bootstrap=bootstrap,
+        seed=seed,
+        as_json=as_json,
     )
 
 
@@ -169,6 +190,7 @@ def _evaluate_weights(
     root: Path,
     *,
     split: str | None,
+    found_by: str | None,
     bootstrap: int,
     seed: int,
     as_json: bool,
@@ -188,8 +210,9 @@ def _evaluate_weights(
     )
     classifier = Classifier.load(weights)
     card = classifier.card
+    cells, missed = _find(found_by, rows.cells, quiet=as_json) if found_by else (rows.cells, None)
     with track("classifying", quiet=as_json) as on_progress:
-        predictions = predict_cells(classifier, rows.cells, on_progress=on_progress)
+        predictions = predict_cells(classifier, cells, on_progress=on_progress)
     part = Part(predictions, None, frozenset(card.unsupported_classes))
     detail = {
         source: measure_cells([part.of_source(source)], replicates=bootstrap, seed=seed)
@@ -211,6 +234,7 @@ def _evaluate_weights(
         "sha256": card.sha256,
         "unsupported_classes": list(card.unsupported_classes),
         "left_out": dict(rows.left_out),
+        "missed": missed,
         "sources": {name: record.model_dump() for name, record in sources.items()},
         "uncertain_below": card.abstention.below if card.abstention else None,
         "rejection": rejection.model_dump() if rejection else None,
@@ -224,3 +248,16 @@ def _evaluate_weights(
 
     print_evaluation(result)
     print_intervals(detail, title=f"{card.name} version {card.version}, 95 % intervals")
+
+
+def _find(
+    detector: str, cells: "Sequence[LabelledCell]", *, quiet: bool
+) -> "tuple[tuple[LabelledCell, ...], dict[str, dict[str, int]]]":
+    from models.catalogue import DEFAULT_DETECTOR
+    from models.detector import Detector
+    from models.training.evaluation.found import keep_found
+    from models.training.progress import track
+
+    loaded = Detector.load(DEFAULT_DETECTOR if detector == "default" else detector)
+    with track("detecting", quiet=quiet) as on_progress:
+        return keep_found(loaded, cells, on_progress=on_progress)

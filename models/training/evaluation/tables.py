@@ -46,6 +46,8 @@ def print_evaluation(result: dict[str, Any], *, console: Console | None = None) 
             console.print(f"unreadable files, {source}: {figures['unreadable']}")
     if result["left_out"]:
         console.print(f"left out, not one of the 15 codes: {result['left_out']}")
+    for source, labels in (result["missed"] or {}).items():
+        console.print(f"left out, not found by the detector, {source}: {labels}")
     if (limit := result["uncertain_below"]) is not None:
         console.print(f"uncertain: a label with less than {limit:g}", highlight=False)
     if result["rejection"]:

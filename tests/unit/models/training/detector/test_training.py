@@ -20,7 +20,7 @@ from models.training.detector.evaluate import (
     evaluate_crops,
     evaluate_fields,
 )
-from models.training.detector.fields import CellRecord, load_cells, load_fields, resample
+from models.training.detector.fields import load_cells, load_fields, resample
 from models.training.detector.fit import FitPlan, fit_network, heatmap_loss
 from models.training.detector.leave_out import leave_detector_out
 from models.training.detector.sprites import ImageStore
@@ -212,8 +212,7 @@ def test_a_cell_at_the_centre_of_its_crop_is_found(data):
 
 def test_a_cell_beside_the_centre_of_its_crop_is_not_the_one_looked_for(data):
     rgb, _ = paint_field(360, 360, 0.1, leukocytes=[(180.0, 280.0)])
-    cell = CellRecord("", "deepapl", "val", 0.1, "LYT")
-    assert not evaluate_crop(Detector.load(), cell, rgb)
+    assert not evaluate_crop(Detector.load(), 0.1, rgb)
 
 
 def test_a_laboratory_left_out_is_judged_on_its_own_fields_only(data, tmp_path):
