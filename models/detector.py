@@ -100,8 +100,9 @@ class Detector:
                 but for some of the last 2 px; saves looking at them.
 
         Returns:
-            For each field its peaks, each judged by itself, sorted by y, then x: where several are
-            of one cell, `merge_peaks` of `models.peak` keeps one, at a distance of
+            For each field its peaks, each judged by itself, sorted by y, then x. Those with a score
+            of `card.threshold` are leukocytes; less, down to `card.doubtful`, is doubtful. Where
+            several are of one cell, `merge_peaks` of `models.peak` keeps one, at a distance of
             `card.min_distance_um`. Peaks within `card.margin_px` of the field's edge may depend on
             what lies beyond it, which is taken for glass.
 
@@ -137,7 +138,7 @@ class Detector:
 
     def decode(self, maps: NDArray[np.float32]) -> list[list[Peak]]:
         """Peaks of what `map_cells` returned, as `detect` returns them."""
-        return [read_peaks(*planes, threshold=self.card.threshold) for planes in maps]
+        return [read_peaks(*planes, threshold=self.card.doubtful) for planes in maps]
 
 
 @torch.inference_mode()

@@ -27,6 +27,9 @@ class DetectorCard(BaseModel):
         gt=0, description="Of the verifier's logit beside the heat's, in the score."
     )
     threshold: float = Field(gt=0, lt=1, description="Least score of a leukocyte.")
+    doubtful: float = Field(
+        gt=0, lt=1, description="Least score of what may be one and is not counted as one."
+    )
     min_distance_um: float = Field(
         gt=0, description="Of two peaks nearer than this the better survives."
     )

@@ -37,7 +37,12 @@ SLIDE = SlideInfo(
 )
 
 REGION = RegionRecord(
-    choice=RegionChoice.MONOLAYER, area_mm2=12.5, coverage=0.998, tiles=640, tiles_failed=1
+    choice=RegionChoice.MONOLAYER,
+    area_mm2=12.5,
+    coverage=0.998,
+    tiles=640,
+    tiles_failed=1,
+    doubtful_objects=7,
 )
 
 CLASSIFIER = ClassifierRecord(

@@ -62,6 +62,7 @@ class Detections:
 
     Attributes:
         cells: sorted by y, then x.
+        doubtful: how many objects beside them the detector was unsure of.
         tiles: that share area with the region.
         tiles_failed: of these, those that could not be read whole; some of their cells are missing.
         area_mm2: of the region.
@@ -69,6 +70,7 @@ class Detections:
     """
 
     cells: tuple[Detection, ...]
+    doubtful: int
     tiles: int
     tiles_failed: int
     area_mm2: float
@@ -200,14 +202,19 @@ def detect_leukocytes(
                 done += 1
                 on_progress(done, len(tiles))
         parts = again
-    cells = []
+    cells, doubtful = [], 0
     for peak in merge_peaks(found, card.min_distance_um / card.um_per_px):
         x, y = peak.x * l0_per_px, peak.y * l0_per_px
-        if region.contains(x, y):
+        if not region.contains(x, y):
+            continue
+        if peak.score < card.threshold:
+            doubtful += 1
+        else:
             cut = _is_cut(region, x, y, peak.diameter_um / 2 / um_per_px_l0)
             cells.append(Detection(x, y, peak.diameter_um, peak.score, cut))
     return Detections(
         cells=tuple(sorted(cells, key=lambda cell: (cell.y_px, cell.x_px))),
+        doubtful=doubtful,
         tiles=len(tiles),
         tiles_failed=len(failed),
         area_mm2=region.area_mm2(um_per_px_l0),

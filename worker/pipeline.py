@@ -200,6 +200,7 @@ def record_region(
         coverage=round(1.0 - unseen / wanted, 6) if wanted else 1.0,
         tiles=detections.tiles + countable.unjudged_tiles,
         tiles_failed=detections.tiles_failed + countable.unjudged_tiles,
+        doubtful_objects=detections.doubtful,
     )
 
 

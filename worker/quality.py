@@ -8,6 +8,7 @@ from service.contract.report import ClassifierRecord, RegionRecord
 from service.contract.scan import CellGroup, RegionChoice
 from service.contract.settings import AnalysisSettings
 from worker.cells import CellTable
+from worker.proportion import clopper_pearson
 from worker.stain_distance import StainDistance
 
 
@@ -58,6 +59,7 @@ def assess_quality(
             lambda rate: f"{rate:.3g}",
         ),
         _coverage_flag(region, limits.min_coverage),
+        _doubtful_flag(len(cells), region.doubtful_objects, limits.doubtful_share),
         _above(
             QualityCode.UNCERTAIN_CELLS,
             uncertain,
@@ -213,6 +215,25 @@ def _cells_flag(region: RegionRecord) -> QualityFlag | None:
         Severity.NOTICE,
         f"{cells} found but could not be read at full resolution: in no number of this report.",
         unread,
+    )
+
+
+def _doubtful_flag(cells: int, doubtful: int | None, limit: float) -> QualityFlag | None:
+    """Raised where the share's interval lies above the limit: a few objects say nothing."""
+    interval = clopper_pearson(doubtful or 0, (doubtful or 0) + cells)
+    if not doubtful or interval is None or interval[0] <= 100 * limit:
+        return None
+    share = doubtful / (doubtful + cells)
+    objects = "1 object" if doubtful == 1 else f"{doubtful} objects"
+    return _flag(
+        QualityCode.DOUBTFUL_OBJECTS,
+        Severity.WARNING,
+        f"{objects} beside {cells} cells may be leukocytes too, but the detector was not sure "
+        f"enough to count them: {_percent(share)} of all (limit {_percent(limit)}). Optics or "
+        "stain may be unlike its training data: leukocytes may be missing, other things may be "
+        "among the cells.",
+        share,
+        limit,
     )
 
 

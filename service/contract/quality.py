@@ -16,6 +16,7 @@ class QualityCode(StrEnum):
     COVERAGE_LOW = "coverage_low"
     TILES_FAILED = "tiles_failed"
     CELLS_UNREAD = "cells_unread"
+    DOUBTFUL_OBJECTS = "doubtful_objects"
     UNCERTAIN_CELLS = "uncertain_cells"
     UNFAMILIAR_CELLS = "unfamiliar_cells"
     OUT_OF_FOCUS_CELLS = "out_of_focus_cells"

@@ -21,7 +21,7 @@ from service.contract.quality import Quality
 from service.contract.record import Percent, Record, ScanId, Seconds, Sha256, Share
 from service.contract.scan import ClassSet, RegionChoice, Stage
 
-SCHEMA_VERSION: Final = "1.2"
+SCHEMA_VERSION: Final = "1.3"
 """Major: a reader must change. Minor: a field was added."""
 
 STATEMENT: Final = "Research use only. Not for diagnostic use."
@@ -134,6 +134,12 @@ class RegionRecord(Record):
         ge=0,
         description="Cells found whose patch could not be read: in no other number here.",
     )
+    doubtful_objects: int | None = Field(
+        default=None,
+        ge=0,
+        description="Objects that may be leukocytes too, but that the detector was not sure enough "
+        "to count: in no other number here; null: not known (reports before 1.3).",
+    )
 
     @model_validator(mode="after")
     def _failed_within_tiles(self) -> Self:
@@ -231,7 +237,9 @@ class Versions(Record):
 class Report(Record):
     """Everything a scan found, cell by cell lists aside."""
 
-    schema_version: Literal["1.2"] = Field(default=SCHEMA_VERSION, description="Of this structure.")
+    schema_version: Literal["1.2", "1.3"] = Field(
+        default=SCHEMA_VERSION, description="Of this structure."
+    )
     statement: Literal["Research use only. Not for diagnostic use."] = Field(
         default=STATEMENT, description="Holds for every number here."
     )

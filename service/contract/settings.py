@@ -25,6 +25,11 @@ class QualityLimits(Record):
     min_coverage: Share = Field(
         default=0.95, description="Less of the region read is a warning, share of its area."
     )
+    doubtful_share: Share = Field(
+        default=0.1,
+        description="More objects that the detector was unsure of is a warning, share of these and "
+        "the cells, if the share's 95 % interval lies above it.",
+    )
     uncertain_share: Share = Field(
         default=0.2, description="More uncertain cells is a warning, share of all cells."
     )

@@ -68,6 +68,7 @@ class Unit:
 PERCENT: Final = Unit("%", "%")
 PER_100_LEUKOCYTES: Final = Unit("/100{WBCs}", "per 100 leukocytes")
 CELLS: Final = Unit("{cells}", "cells")
+OBJECTS: Final = Unit("{objects}", "objects")
 TILES: Final = Unit("{tiles}", "tiles")
 MM2: Final = Unit("mm2", "mm²")
 PROBABILITY: Final = Unit("1", "probability")

@@ -16,6 +16,7 @@ from service.contract.report import GroupCount, Report
 from service.exports.coding import (
     CELLS,
     MM2,
+    OBJECTS,
     PANEL,
     PER_100_LEUKOCYTES,
     PERCENT,
@@ -42,6 +43,8 @@ ABSENCES: Final = {
     Absence.NO_LEUKOCYTES: "No leukocytes were found: there is nothing to take a percentage of.",
 }
 """The reasons in words."""
+
+DOUBTFUL: Final = "Objects that may be leukocytes, not counted"
 
 Value = float | str | tuple[float, float]
 """A number, a text, or the lower and upper end of an interval."""
@@ -134,11 +137,14 @@ def name_classes(classes: Iterable[CellClass]) -> str:
 
 def _observe_panel(report: Report) -> Observation:
     region = report.region
+    doubtful = region.doubtful_objects
+    known = () if doubtful is None else (Component("doubtful", DOUBTFUL, doubtful, OBJECTS),)
     return Observation(
         PANEL,
         Component(PANEL.code, "Leukocytes counted", report.n_leukocytes, CELLS),
         (
             Component("cells", "Cells found, of every class", report.n_cells, CELLS),
+            *known,
             Component("area", "Area chosen for counting", region.area_mm2, MM2),
             Component(
                 "coverage", "Part of that area read", round(100 * region.coverage, 4), PERCENT

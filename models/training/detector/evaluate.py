@@ -162,7 +162,8 @@ def _detect(
     background = estimate_background(small)
     red_cell = estimate_red_cell(small, background)
     (peaks,) = detector.detect(small[None], background, red_cell)
-    cells = merge_peaks(peaks, card.min_distance_um / card.um_per_px)
+    merged = merge_peaks(peaks, card.min_distance_um / card.um_per_px)
+    cells = [peak for peak in merged if peak.score >= card.threshold]
     return cells, np.array(small.shape[1::-1]) / np.array(rgb.shape[1::-1])
 
 

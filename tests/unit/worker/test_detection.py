@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,18 @@ def test_the_core_size_does_not_change_the_cells(slide, detector, sound):
 def test_a_grid_off_the_network_stride_is_refused(slide, detector):
     with pytest.raises(ValueError, match="stride"):
         detect(slide, whole(), detector, grid_shift=(4, 0))
+
+
+def test_what_is_below_the_threshold_is_counted_and_is_no_cell(slide, detector, sound):
+    scores = sorted(cell.score for cell in sound.cells)
+    halfway = (scores[1] + scores[2]) / 2
+    card = detector.card.model_copy(update={"threshold": halfway, "doubtful": scores[0] - 0.01})
+    found = detect(slide, whole(), SimpleNamespace(card=card, detect=detector.detect))
+    assert sorted(cell.score for cell in found.cells) == pytest.approx(scores[2:], abs=1e-6)
+    assert (sound.doubtful, found.doubtful) == (0, 2)
+    mask = np.zeros((12, 18), bool)
+    left = detect(slide, CountableRegion(SIZE, 50.0, mask), detector)
+    assert (left.doubtful, left.cells) == (0, ())
 
 
 def test_cells_outside_the_region_are_dropped(slide, detector):

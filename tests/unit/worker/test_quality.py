@@ -18,7 +18,7 @@ from tests.analyses import (
 )
 from worker.stain_distance import StainDistance
 
-CLEAN_REGION = REGION.model_copy(update={"tiles_failed": 0, "coverage": 1.0})
+CLEAN_REGION = REGION.model_copy(update={"tiles_failed": 0, "coverage": 1.0, "doubtful_objects": 0})
 CLEAN_CLASSIFIER = CLASSIFIER.model_copy(
     update={"unsupported_classes": (), "thresholds": ModelThresholds(blast=0.5, atypical=0.5)}
 )
@@ -76,6 +76,28 @@ def test_low_coverage_is_said(coverage: float, is_flagged: bool) -> None:
 def test_whatever_could_not_be_read_is_said(field: str, code: QualityCode) -> None:
     (flag,) = flags_of(region=CLEAN_REGION.model_copy(update={field: 1})).values()
     assert (flag.code, flag.severity, flag.value) == (code, Severity.NOTICE, 1)
+
+
+@pytest.mark.parametrize(("doubtful", "is_flagged"), [(33, False), (34, True)])
+def test_many_objects_that_may_be_leukocytes_are_said(doubtful: int, is_flagged: bool) -> None:
+    found = flags_of(region=CLEAN_REGION.model_copy(update={"doubtful_objects": doubtful}))
+    assert (QualityCode.DOUBTFUL_OBJECTS in found) is is_flagged
+    for flag in found.values():
+        assert flag.severity is Severity.WARNING
+        assert flag.value == pytest.approx(doubtful / (200 + doubtful), abs=1e-4)
+        assert f"{doubtful} objects beside 200 cells" in flag.message
+
+
+def test_a_few_doubtful_objects_on_a_small_slide_say_nothing() -> None:
+    few = cells_with({CellClass.NGS: 5})
+    found = flags_of(few, region=CLEAN_REGION.model_copy(update={"doubtful_objects": 2}))
+    assert QualityCode.DOUBTFUL_OBJECTS not in found
+
+
+def test_doubtful_objects_without_a_cell_are_said() -> None:
+    none = cells_with({})
+    found = flags_of(none, region=CLEAN_REGION.model_copy(update={"doubtful_objects": 9}))
+    assert found[QualityCode.DOUBTFUL_OBJECTS].value == 1.0
 
 
 @pytest.mark.parametrize(("unfamiliar", "is_flagged"), [(50, False), (51, True)])

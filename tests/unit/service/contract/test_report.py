@@ -36,6 +36,12 @@ def test_the_schema_is_what_readers_were_promised() -> None:
     )
 
 
+def test_a_report_from_before_doubtful_objects_is_still_read() -> None:
+    old = golden(schema_version="1.2")
+    old["region"] = {k: v for k, v in old["region"].items() if k != "doubtful_objects"}
+    assert Report.model_validate(old).region.doubtful_objects is None
+
+
 @pytest.mark.parametrize("model", DOCUMENTED)
 def test_every_field_is_described(model: type[BaseModel]) -> None:
     schema = model.model_json_schema()
