@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.decoding import find_peaks
+from models.decoding import PEAK_REACH, find_peaks
 from models.detector import map_fields
 from models.nets.heatmap import OUTPUT_STRIDE, HeatmapNet
 from models.training.detector.canvas import Canvas, CanvasDataset
@@ -17,9 +17,6 @@ from models.verifier import cut_crops
 
 LEAST_HEAT: Final = 0.08
 """Peaks from here on are learned from: below what is looked at in use, for there are more."""
-
-REACH: Final = 5.0
-"""Least distance of two peaks, heat cells."""
 
 AT_CENTRE: Final = 0.35
 """A peak this near a label's centre, in cell diameters, is that leukocyte."""
@@ -98,7 +95,7 @@ def choose_candidates(
         Rows, columns, which are leukocytes, and what each weighs.
     """
     size = canvas.ignored.shape[0]
-    rows, cols = find_peaks(heat, LEAST_HEAT, REACH)
+    rows, cols = find_peaks(heat, LEAST_HEAT, PEAK_REACH)
     away, nearest = _nearest_label(canvas, rows, cols)
     found = away < AT_CENTRE
     heats = heat[rows, cols]

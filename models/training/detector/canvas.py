@@ -45,6 +45,10 @@ WIDE_UM: Final = 60.0
 WIDE_SOURCES: Final = ("pig", "chula")
 PASTE_CHANCE: Final = {"chula": 0.65, "pig": 0.35}
 PASTE_CHANCE_ELSEWHERE: Final = 0.2
+CUT_OUT_SHARE: Final = 0.4
+"""Of the pasted cells that are cut out of fields rather than crops."""
+CROPS_TRIED: Final = 100
+"""Files may be broken and cells cut by their field's edge, at worst all of them."""
 OVERLAP_CHANCE: Final = 0.2
 """Of laying a leukocyte-free piece over itself, shifted: red cells that overlap."""
 SPECK_CHANCE: Final = 0.5
@@ -111,6 +115,7 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
         self._canvas_px = canvas_px
         cells = [cell for cell in cells for _ in range(OFTENER.get(cell.label, 1))]
         self._cells = cells
+        self._boxes = [(field, i) for field in fields for i in range(len(field.boxes))]
         self._records: dict[str, list[FieldRecord | CellRecord]] = {}
         for field in fields:
             self._records.setdefault(field.source, []).append(field)
@@ -170,14 +175,19 @@ class CanvasDataset(Dataset[tuple[Tensor, Tensor]]):
         if rng.random() < DARK_CHANCE:
             darken_cells(piece, self._um_per_px, rng)
         mirror_piece(piece, rng)
-        if self._cells and rng.random() < PASTE_CHANCE.get(source, PASTE_CHANCE_ELSEWHERE):
+        if (self._cells or self._boxes) and rng.random() < PASTE_CHANCE.get(
+            source, PASTE_CHANCE_ELSEWHERE
+        ):
             paste_cells(piece, self._crops(rng), um_per_px, self._um_per_px, rng)
         return piece
 
     def _crops(self, rng: np.random.Generator) -> Iterator[SourceImage]:
-        """Crops at random, without end."""
-        while True:
-            image = self._store.load(_pick(self._cells, rng))
+        """Crops, and cells cut out of fields, at random: more than are ever pasted at once."""
+        for _ in range(CROPS_TRIED):
+            if not self._cells or (self._boxes and rng.random() < CUT_OUT_SHARE):
+                image = self._store.load_cell(*_pick(self._boxes, rng))
+            else:
+                image = self._store.load(_pick(self._cells, rng))
             if image is not None:
                 yield image
 

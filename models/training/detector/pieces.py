@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -142,8 +143,8 @@ def paste_cells(
     height, width = piece.ignored.shape
     clump = rng.random() < CLUMP_CHANCE
     pasted: list[tuple[float, float, float]] = []
-    for _ in range(int(rng.integers(2, 15)) if clump else int(rng.integers(1, 4))):
-        crop = next(crops)
+    count = int(rng.integers(2, 15)) if clump else int(rng.integers(1, 4))
+    for crop in islice(crops, count):
         if crop.cell is None:
             continue
         diameter_px = (crop.boxes[0, 2] - crop.boxes[0, 0]) * crop.um_per_px / um_per_px

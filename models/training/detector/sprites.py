@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.background import estimate_background
-from models.density import optical_density
+from models.density import optical_density, relative_density
 from models.nets.heatmap import MEAN_DIAMETER_UM
 from models.red_cell import estimate_red_cell
 from models.training.detector.fields import CellRecord, FieldRecord, read_rgb, resample
@@ -34,6 +34,10 @@ CYTOPLASM_UM: Final = 1.8
 """How far around the nucleus a pasted cell reaches."""
 NEIGHBOUR_UM: Final = 2.5
 """How far around a neighbour's nucleus no loss is counted."""
+CUT_OUT_RIM_PX: Final = 1
+"""Px of a field kept around a cell that is cut out of it."""
+GLASS: Final = 0.3
+"""Density below which a px of a cell's box is glass beside it, in units of a red cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,21 @@ class ImageStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._images: dict[str, SourceImage | None] = {}
+        self._cells: dict[tuple[str, int], SourceImage | None] = {}
 
     def load(self, record: FieldRecord | CellRecord) -> SourceImage | None:
         """The image of a field or crop, or None if its file is broken."""
         if record.path not in self._images:
             self._images[record.path] = self._read(record)
         return self._images[record.path]
+
+    def load_cell(self, record: FieldRecord, index: int) -> SourceImage | None:
+        """The cell of a field's box; None if the file is broken or the field cuts the cell."""
+        key = record.path, index
+        if key not in self._cells:
+            image = self.load(record)
+            self._cells[key] = image and cut_out(image, image.boxes[index])
+        return self._cells[key]
 
     def _read(self, record: FieldRecord | CellRecord) -> SourceImage | None:
         try:
@@ -129,6 +142,38 @@ def segment_crop(
         np.array([[x - half, y - half, x + half, y + half]]),
         cell.astype(np.uint8) * 255 if outlined else None,
         ignored.astype(np.uint8) * 255,
+    )
+
+
+def cut_out(image: SourceImage, box: NDArray[np.float64]) -> SourceImage | None:
+    """The cell in a box, as a crop that it fills: what its ellipse holds, glass left out.
+
+    Args:
+        image: a field.
+        box: of a leukocyte, x0, y0, x1, y1, px of the field.
+
+    Returns:
+        The crop, with the cell's opacity and one box about its centre; None where the field's edge
+        cuts the cell.
+    """
+    width, height = box[2:] - box[:2]
+    half = int(np.ceil(max(width, height) / 2)) + CUT_OUT_RIM_PX
+    x, y = ((box[:2] + box[2:]) / 2).round().astype(int)
+    if min(x, y) < half or x + half > image.rgb.shape[1] or y + half > image.rgb.shape[0]:
+        return None
+    rgb = image.rgb[y - half : y + half, x - half : x + half]
+    rows, cols = np.ogrid[-half + 0.5 : half, -half + 0.5 : half]
+    ellipse = (2 * cols / width) ** 2 + (2 * rows / height) ** 2 <= 1.0
+    stained = relative_density(rgb, image.background, image.red_cell).max(axis=0) > GLASS
+    cell = ellipse & ndimage.binary_fill_holes(stained)
+    radius = np.sqrt(width * height) / 2
+    return SourceImage(
+        rgb,
+        image.background,
+        image.red_cell,
+        image.um_per_px,
+        np.array([[half - radius, half - radius, half + radius, half + radius]]),
+        cell.astype(np.uint8) * 255,
     )
 
 

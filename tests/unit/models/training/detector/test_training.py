@@ -1,5 +1,6 @@
 import csv
 import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from models.training.detector.evaluate import (
 from models.training.detector.fields import load_cells, load_fields, resample
 from models.training.detector.fit import FitPlan, fit_network, heatmap_loss
 from models.training.detector.leave_out import leave_detector_out
-from models.training.detector.sprites import ImageStore
+from models.training.detector.sprites import ImageStore, SourceImage, cut_out
 from models.training.detector.stain import StainJitter
 from tests.smears import LEUKOCYTE_UM, paint_field
 
@@ -65,6 +66,7 @@ def data(tmp_path_factory) -> Path:
     return root
 
 
+WHITE = np.array([250.0, 250.0, 250.0])
 SHORT = [f"--{name}=1" for name in ("epochs", "steps", "verifier-epochs", "verifier-steps")]
 SHORT += ["--batch=2"]
 
@@ -103,6 +105,66 @@ def test_a_crop_is_cut_into_its_cell_and_the_rest(data):
     assert opaque[62, 62] and not opaque[0, 0]
     diameter_um = 2 * np.sqrt(opaque.sum() / np.pi) * image.um_per_px
     assert 9.0 < diameter_um < 15.0
+
+
+def test_the_cell_of_a_box_is_cut_out_of_its_field(data):
+    (field, *_) = load_fields(data / "fields.json", "train")
+    cell = ImageStore(data).load_cell(field, 0)
+    assert cell is not None and cell.cell is not None
+    diameter_px = LEUKOCYTE_UM / 0.29
+    assert (cell.cell > 0).sum() == pytest.approx(np.pi / 4 * diameter_px**2, rel=0.05)
+    assert not cell.cell[:3, :3].any()
+    assert (cell.boxes[0, 2:] - cell.boxes[0, :2]).tolist() == pytest.approx([diameter_px] * 2)
+    np.testing.assert_allclose(cell.boxes[0].reshape(2, 2).mean(0), len(cell.cell) / 2)
+
+
+def test_glass_in_a_box_is_not_cut_out_with_its_cell():
+    rgb, (at, *_) = paint_field(160, 200, 0.29)
+    rgb[: round(at[1]), :] = 250
+    image = SourceImage(rgb, WHITE, np.array([0.25, 0.55, 0.4]), 0.29, np.empty((0, 4)))
+    half = LEUKOCYTE_UM / 2 / 0.29
+    cell = cut_out(image, np.array([at[0] - half, at[1] - half, at[0] + half, at[1] + half]))
+    middle = len(cell.cell) // 2
+    assert not cell.cell[: middle - 1].any()
+    assert cell.cell[middle + 1 : middle + 10, middle].all()
+
+
+def test_a_cell_that_the_field_cuts_is_not_cut_out():
+    rgb, _ = paint_field(160, 200, 0.29)
+    image = SourceImage(rgb, WHITE, np.array([0.25, 0.55, 0.4]), 0.29, np.empty((0, 4)))
+    assert cut_out(image, np.array([0.0, 20.0, 40.0, 60.0])) is None
+    assert cut_out(image, np.array([100.0, 110.0, 150.0, 160.0])) is None
+
+
+def test_cells_are_pasted_from_fields_too_and_from_nothing_else_without_crops(data, monkeypatch):
+    def taken(cells):
+        crops = []
+        monkeypatch.setattr(
+            "models.training.detector.canvas.paste_cells",
+            lambda piece, source, *rest: crops.extend(islice(source, 4)),
+        )
+        fields = load_fields(data / "fields.json", "train")
+        options = {"um_per_px": 0.58, "jitter": StainJitter(), "seed": 1, "canvas_px": 64}
+        made = CanvasDataset(fields, cells, ImageStore(data), **options)
+        for index in range(40):
+            made.draw(index)
+        return crops
+
+    without = taken([])
+    assert without and all(crop.ignored is None for crop in without)
+    both = taken(load_cells(data / "cells.csv", "train"))
+    assert {crop.ignored is None for crop in both} == {True, False}
+
+
+def test_canvases_are_drawn_where_no_cell_can_be_cut_out(data, tmp_path):
+    entries = json.loads((data / "fields.json").read_text())[:1]
+    entries[0]["boxes"] = [["WBC", 0.0, 0.0, 30.0, 30.0]]
+    (tmp_path / "fields.json").write_text(json.dumps(entries))
+    fields = load_fields(tmp_path / "fields.json", "train")
+    made = CanvasDataset(
+        fields, [], ImageStore(data), um_per_px=0.58, jitter=StainJitter(), seed=1, canvas_px=64
+    )
+    assert all(np.isfinite(made.draw(index).density).all() for index in range(20))
 
 
 def test_resampling_down_is_the_mean_of_the_pixels_covered():
