@@ -62,7 +62,7 @@ class Detections:
 
     Attributes:
         cells: sorted by y, then x.
-        doubtful: how many objects beside them the detector was unsure of.
+        doubtful: what it was not sure enough of, the likeliest first.
         tiles: that share area with the region.
         tiles_failed: of these, those that could not be read whole; some of their cells are missing.
         area_mm2: of the region.
@@ -70,7 +70,7 @@ class Detections:
     """
 
     cells: tuple[Detection, ...]
-    doubtful: int
+    doubtful: tuple[Detection, ...]
     tiles: int
     tiles_failed: int
     area_mm2: float
@@ -202,19 +202,17 @@ def detect_leukocytes(
                 done += 1
                 on_progress(done, len(tiles))
         parts = again
-    cells, doubtful = [], 0
+    cells: list[Detection] = []
+    doubtful: list[Detection] = []
     for peak in merge_peaks(found, card.min_distance_um / card.um_per_px):
         x, y = peak.x * l0_per_px, peak.y * l0_per_px
-        if not region.contains(x, y):
-            continue
-        if peak.score < card.threshold:
-            doubtful += 1
-        else:
+        if region.contains(x, y):
             cut = _is_cut(region, x, y, peak.diameter_um / 2 / um_per_px_l0)
-            cells.append(Detection(x, y, peak.diameter_um, peak.score, cut))
+            kind = cells if peak.score >= card.threshold else doubtful
+            kind.append(Detection(x, y, peak.diameter_um, peak.score, cut))
     return Detections(
         cells=tuple(sorted(cells, key=lambda cell: (cell.y_px, cell.x_px))),
-        doubtful=doubtful,
+        doubtful=tuple(doubtful),
         tiles=len(tiles),
         tiles_failed=len(failed),
         area_mm2=region.area_mm2(um_per_px_l0),

@@ -1,6 +1,6 @@
 """The main job: a slide in, a report with its cells out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +9,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.card import ClassifierCard
 from models.taxonomy import CODES
+from service.contract.cell import DoubtfulObject
 from service.contract.failure import AnalysisError, FailureCode
 from service.contract.report import RegionRecord
 from service.contract.scan import RegionChoice, ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
-from service.exports.gallery import choose_gallery
+from service.exports.gallery import TOP_CELLS, choose_gallery
 from service.exports.palette import choose_marker
 from worker.appearance import Appearance
-from worker.cells import CellTable, ClassifiedCells
+from worker.cells import ClassifiedCells
 from worker.cpus import usable_cpus
 from worker.detection import Detection, Detections, detect_leukocytes
 from worker.monolayer import Stain, map_monolayer, read_stain
@@ -152,7 +154,9 @@ def analyse(
             patch_store.number(table.order)
         galleries = choose_gallery(table)
         shown = sorted({cell.id for gallery in galleries for cell in gallery.cells})
-        patches = _read_shown(slide, table, shown, predictor.classifier)
+        card, doubtful = predictor.classifier.card, record_doubtful(detections.doubtful)
+        patches = _read_shown(slide, [(table[i - 1].x_px, table[i - 1].y_px) for i in shown], card)
+        unsure = _read_shown(slide, [(o.x_px, o.y_px) for o in doubtful[:TOP_CELLS]], card)
         markers = ((c.x_px, c.y_px, choose_marker(report, c)) for c in table)
         overview = render_overview(slide, countable.region, markers)
     timings = {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()}
@@ -160,7 +164,9 @@ def analyse(
         report=report.model_copy(update={"timings": timings}),
         cells=table,
         galleries=galleries,
-        patches=patches,
+        patches={shown[index]: patch for index, patch in patches.items()},
+        doubtful=doubtful,
+        doubtful_patches=unsure,
         overview_jpeg=overview,
         patch_store=patch_store,
     )
@@ -200,7 +206,7 @@ def record_region(
         coverage=round(1.0 - unseen / wanted, 6) if wanted else 1.0,
         tiles=detections.tiles + countable.unjudged_tiles,
         tiles_failed=detections.tiles_failed + countable.unjudged_tiles,
-        doubtful_objects=detections.doubtful,
+        doubtful_objects=len(detections.doubtful),
     )
 
 
@@ -245,14 +251,25 @@ def classify_cells(
     return cells, appearance
 
 
+def record_doubtful(objects: Sequence[Detection]) -> tuple[DoubtfulObject, ...]:
+    """What is told of objects that are not counted, rounded as cells are."""
+    return tuple(
+        DoubtfulObject(
+            x_px=round(one.x_px, 2),
+            y_px=round(one.y_px, 2),
+            diameter_um=round(one.diameter_um, 2),
+            detection_score=round(one.score, 4),
+        )
+        for one in objects
+    )
+
+
 def _read_shown(
-    slide: Slide, table: CellTable, ids: list[int], classifier: SupportsClassify
+    slide: Slide, centres: Sequence[tuple[float, float]], card: ClassifierCard
 ) -> dict[int, NDArray[np.uint8]]:
-    """Patches of the cells a report shows, by id; one that cannot be read is left out."""
-    card = classifier.card
-    centres = [(table[i - 1].x_px, table[i - 1].y_px) for i in ids]
+    """Patches that a report shows, by their centre's index; one that cannot be read is left out."""
     return {
-        ids[index]: patch
+        index: patch
         for batch in read_patches(slide, centres, patch_px=card.patch_px, patch_um=card.patch_um)
         for index, patch in zip(batch.cells, batch.patches, strict=True)
     }

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import escape
 from io import BytesIO
 from pathlib import Path
@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.contract.cell import Cell
+from service.contract.cell import Cell, DoubtfulObject
 from service.contract.failure import AnalysisError, FailureCode
 from service.contract.report import Report
 from service.exports.csv import write_csv
-from service.exports.gallery import Gallery
+from service.exports.gallery import TOP_CELLS, Gallery
 from service.exports.geojson import write_geojson
 from service.exports.html import write_html
 from service.exports.parquet import write_parquet
@@ -65,6 +65,8 @@ class Results:
         galleries: from `choose_gallery`.
         patches: RGB, shape (400, 400, 3) or any other, 0–255, by cell id; a cell of a gallery
             without a patch is shown as such.
+        doubtful: what may be a leukocyte and is not counted, the likeliest first.
+        doubtful_patches: as `patches`, of the first of these, by index.
         overview_jpeg: from `render_overview`; None when there is none.
         patch_store: numbered JPEGs of all cells, from `open_patch_store`; None keeps none.
     """
@@ -74,6 +76,8 @@ class Results:
     galleries: tuple[Gallery, ...]
     patches: Mapping[int, NDArray[np.uint8]]
     overview_jpeg: bytes | None
+    doubtful: tuple[DoubtfulObject, ...] = ()
+    doubtful_patches: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
     patch_store: PatchStore | None = None
 
 
@@ -143,7 +147,7 @@ def encode_thumbnail(patch: NDArray[np.uint8]) -> bytes:
 
 
 def _write_files(directory: Path, results: Results) -> None:
-    report, cells = results.report, results.cells
+    report, cells, unsure = results.report, results.cells, results.doubtful_patches
 
     def create(name: str) -> TextIO:
         return (directory / name).open("x", encoding="utf-8", newline="")
@@ -155,10 +159,20 @@ def _write_files(directory: Path, results: Results) -> None:
     with (directory / "cells.parquet").open("xb") as sink:
         write_parquet(report, cells, sink)
     with create("cells.geojson") as stream:
-        write_geojson(report, cells, stream)
+        write_geojson(report, cells, results.doubtful, stream)
     thumbnails = {cell_id: encode_thumbnail(patch) for cell_id, patch in results.patches.items()}
     with create("report.html") as stream:
-        write_html(report, results.galleries, thumbnails, results.overview_jpeg, stream)
+        write_html(
+            report,
+            results.galleries,
+            thumbnails,
+            results.overview_jpeg,
+            stream,
+            doubtful=[
+                (one, encode_thumbnail(unsure[index]) if index in unsure else None)
+                for index, one in enumerate(results.doubtful[:TOP_CELLS])
+            ],
+        )
     if results.patch_store is not None:
         results.patch_store.place(directory / PATCHES_FILE)
     for path in directory.iterdir():

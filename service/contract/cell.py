@@ -48,3 +48,12 @@ class Cell(Record):
     def top_probability(self) -> float:
         """Probability of the label."""
         return self.probabilities[self.label]
+
+
+class DoubtfulObject(Record):
+    """What may be a leukocyte and is not counted as one: the detector was not sure enough."""
+
+    x_px: float = Field(description="Centre, level-0 frame, px, rounded to 2 decimals.")
+    y_px: float = Field(description="Centre, level-0 frame, px, rounded to 2 decimals.")
+    diameter_um: float = Field(gt=0, description="As the detector sees it, µm, 2 decimals.")
+    detection_score: Share = Field(description="The detector's confidence, 0–1, 4 decimals.")

@@ -8,13 +8,14 @@ as a map of strings.
 
 import json
 from collections.abc import Iterable
+from itertools import chain
 from math import cos, pi, sin
 from typing import Any, Final, TextIO
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from service.contract.cell import Cell
+from service.contract.cell import Cell, DoubtfulObject
 from service.contract.report import Report
-from service.exports.palette import CLASS_COLOURS
+from service.exports.palette import CLASS_COLOURS, Rgb
 
 VERTICES: Final = 24
 _CIRCLE: Final = tuple(
@@ -22,54 +23,78 @@ _CIRCLE: Final = tuple(
 )
 
 
-def write_geojson(report: Report, cells: Iterable[Cell], stream: TextIO) -> None:
+DOUBTFUL: Final = "Doubtful (not counted)"
+DOUBTFUL_COLOUR: Final = (255, 255, 0)
+
+
+def write_geojson(
+    report: Report, cells: Iterable[Cell], doubtful: Iterable[DoubtfulObject], stream: TextIO
+) -> None:
     """Write a FeatureCollection, one feature a line; memory does not grow with their number.
 
-    Each cell is a circle of the detector's diameter, as a closed polygon. A class that the model
-    does not support has no measurement.
+    Each cell is a circle of the detector's diameter, as a closed polygon; after the cells come the
+    doubtful objects, under a class of their own. A class that the model does not support has no
+    measurement.
     """
-    namespace = uuid5(NAMESPACE_OID, report.scan_id)
+    namespace, um_per_px = uuid5(NAMESPACE_OID, report.scan_id), report.slide.um_per_px
+    features = chain(
+        (_feature_cell(cell, um_per_px, namespace) for cell in cells),
+        (
+            _feature(one, f"doubtful {n}", DOUBTFUL, DOUBTFUL_COLOUR, um_per_px, namespace)
+            for n, one in enumerate(doubtful, start=1)
+        ),
+    )
     stream.write('{"type": "FeatureCollection", "features": [')
     separator = "\n"
-    for cell in cells:
+    for feature in features:
         stream.write(separator)
-        feature = _feature(cell, report.slide.um_per_px, namespace)
         stream.write(json.dumps(feature, allow_nan=False))
         separator = ",\n"
     stream.write("\n]}\n")
 
 
-def _feature(cell: Cell, um_per_px: float, namespace: UUID) -> dict[str, Any]:
+def _feature_cell(cell: Cell, um_per_px: float, namespace: UUID) -> dict[str, Any]:
+    colour = CLASS_COLOURS[cell.label]
+    feature = _feature(cell, str(cell.id), cell.label.value, colour, um_per_px, namespace)
     measurements = {
-        "Diameter µm": cell.diameter_um,
-        "Detection score": cell.detection_score,
         "P blast": cell.p_blast,
         "P atypical": cell.p_atypical,
         **{f"P {code}": p for code, p in cell.probabilities.items()},
     }
+    known = {name: value for name, value in measurements.items() if value is not None}
+    feature["properties"]["measurements"] |= known
+    feature["properties"]["metadata"] = {"flags": " ".join(cell.flags)}
+    return feature
+
+
+def _feature(
+    found: Cell | DoubtfulObject,
+    name: str,
+    classification: str,
+    colour: Rgb,
+    um_per_px: float,
+    namespace: UUID,
+) -> dict[str, Any]:
     return {
         "type": "Feature",
-        "id": str(uuid5(namespace, str(cell.id))),
-        "geometry": {"type": "Polygon", "coordinates": [_ring(cell, um_per_px)]},
+        "id": str(uuid5(namespace, name)),
+        "geometry": {"type": "Polygon", "coordinates": [_ring(found, um_per_px)]},
         "properties": {
             "objectType": "detection",
-            "name": str(cell.id),
-            "classification": {
-                "name": cell.label.value,
-                "color": list(CLASS_COLOURS[cell.label]),
-            },
+            "name": name,
+            "classification": {"name": classification, "color": list(colour)},
             "measurements": {
-                name: value for name, value in measurements.items() if value is not None
+                "Diameter µm": found.diameter_um,
+                "Detection score": found.detection_score,
             },
-            "metadata": {"flags": " ".join(cell.flags)},
         },
     }
 
 
-def _ring(cell: Cell, um_per_px: float) -> list[list[float]]:
+def _ring(found: Cell | DoubtfulObject, um_per_px: float) -> list[list[float]]:
     """The circle's vertices, level-0 px, the first repeated at the end."""
-    radius = cell.diameter_um / um_per_px / 2
+    radius = found.diameter_um / um_per_px / 2
     ring = [
-        [round(cell.x_px + radius * c, 2), round(cell.y_px + radius * s, 2)] for c, s in _CIRCLE
+        [round(found.x_px + radius * c, 2), round(found.y_px + radius * s, 2)] for c, s in _CIRCLE
     ]
     return [*ring, ring[0]]

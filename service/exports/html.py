@@ -13,6 +13,7 @@ from typing import Final, TextIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from models.taxonomy import NAMES, CellClass
+from service.contract.cell import DoubtfulObject
 from service.contract.report import GroupCount, Proportion, Report
 from service.exports.gallery import Gallery
 from service.exports.palette import MARKER_COLOURS, Marker, choose_marker
@@ -55,6 +56,8 @@ def write_html(
     thumbnails: Mapping[int, bytes],
     overview_jpeg: bytes | None,
     stream: TextIO,
+    *,
+    doubtful: Sequence[tuple[DoubtfulObject, bytes | None]] = (),
 ) -> None:
     """Write the report as it is rendered.
 
@@ -64,6 +67,7 @@ def write_html(
         thumbnails: JPEG of a cell's patch, by cell id; a cell without one is shown as such.
         overview_jpeg: the slide at a glance; None when there is none.
         stream: text, UTF-8.
+        doubtful: objects to show that are not counted, each with the JPEG of its patch.
     """
     page = _ENVIRONMENT.get_template("report.html.j2").generate(
         report=report,
@@ -72,6 +76,7 @@ def write_html(
         rows=[(code, report.counts[code], report.differential[code]) for code in READING_ORDER],
         galleries=galleries,
         thumbnails=thumbnails,
+        doubtful=doubtful,
         overview_jpeg=overview_jpeg,
         marker=lambda cell: choose_marker(report, cell),
     )

@@ -78,7 +78,7 @@ def test_the_csv_sample_is_of_the_golden_cells() -> None:
 
 def test_the_geojson_sample_is_of_the_golden_cells() -> None:
     stream = io.StringIO()
-    write_geojson(REPORT, list(TABLE)[:1], stream)
+    write_geojson(REPORT, list(TABLE)[:1], [], stream)
     (feature,) = json.loads(stream.getvalue())["features"]
     (sample,) = blocks("geojson")
     assert json.loads(sample) == feature["properties"]

@@ -1,6 +1,8 @@
 """The whole analysis on rendered slides, with the served detector."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from worker.demo import load_truth, write_demo_slide
 from worker.patch_store import PATCH_QUALITY, PatchStore
 from worker.patches import patch_region
 from worker.pipeline import analyse, scan_slide
+from worker.results import write_results
 from worker.slide.geometry import Region
 from worker.slide.jpeg import encode_jpeg
 from worker.slide.opening import open_slide
@@ -176,6 +179,24 @@ def test_every_cell_has_the_patch_of_its_own_place(demo, predictor, tmp_path):
             region = patch_region((cell.x_px, cell.y_px), 400, 29.0, um_per_px)
             seen = slide.read(region, 29.0 / 400)
             assert read_patch(tmp_path, cell.id) == encode_jpeg(seen, PATCH_QUALITY)
+
+
+def test_what_the_detector_is_not_sure_of_is_shown_and_in_no_count(demo, predictor, tmp_path):
+    sure = run(demo, predictor)
+    scores = sorted(cell.detection_score for cell in sure.cells)
+    card = predictor.detector.card.model_copy(update={"threshold": (scores[2] + scores[3]) / 2})
+    strict = SimpleNamespace(card=card, detect=predictor.detector.detect)
+    results = run(demo, StandInPredictor(strict, predictor.classifier))
+    before = sure.report.region.doubtful_objects
+    assert results.report.region.doubtful_objects == len(results.doubtful) == before + 3
+    assert results.report.n_cells == sure.report.n_cells - 3
+    assert [one.detection_score for one in results.doubtful][:3] == scores[2::-1]
+    assert all(results.doubtful_patches[index].shape == (400, 400, 3) for index in range(3))
+    write_results(tmp_path / "out", results)
+    features = json.loads((tmp_path / "out" / "cells.geojson").read_text())["features"]
+    assert len(features) == results.report.n_cells + before + 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count('alt="Doubtful object') == before + 3
 
 
 def test_two_scans_of_a_slide_keep_the_same_bytes(demo, predictor, tmp_path):

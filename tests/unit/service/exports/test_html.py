@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from models.taxonomy import CODES, NAMES, CellClass
+from service.contract.cell import DoubtfulObject
 from service.contract.report import STATEMENT, Report, Versions
 from service.contract.scan import CellGroup, ScanParameters
 from service.exports.gallery import Gallery, choose_gallery
@@ -35,9 +36,10 @@ def render(
     galleries: Sequence[Gallery] = (),
     thumbnails: Mapping[int, bytes] | None = None,
     overview: bytes | None = None,
+    doubtful: Sequence[tuple[DoubtfulObject, bytes | None]] = (),
 ) -> str:
     stream = io.StringIO()
-    write_html(report, galleries, thumbnails or {}, overview, stream)
+    write_html(report, galleries, thumbnails or {}, overview, stream, doubtful=doubtful)
     return stream.getvalue()
 
 
@@ -232,3 +234,20 @@ def test_versions_of_libraries_are_listed() -> None:
         cells_of(), versions=Versions(smearscan="9.9", python="3.12", libraries={"torch": "2.11"})
     )
     assert "smearscan 9.9, Python 3.12, torch 2.11" in Page(render(report)).text
+
+
+def test_doubtful_objects_are_shown_and_said_not_to_be_counted() -> None:
+    one = DoubtfulObject(x_px=1.0, y_px=2.0, diameter_um=12.0, detection_score=0.55)
+    region = REPORT.region.model_copy(update={"doubtful_objects": 3})
+    report = REPORT.model_copy(update={"region": region})
+    page = Page(render(report, doubtful=[(one, JPEG), (one, None)]))
+    assert "3 doubtful objects not counted" in page.text
+    assert "2 of 3 objects that the detector was not sure enough of to count" in page.text
+    assert "score 0.55" in page.text and "no image" in page.text
+    assert page.images_without_text == 0
+
+
+def test_a_report_without_doubtful_objects_says_nothing_of_them() -> None:
+    region = REPORT.region.model_copy(update={"doubtful_objects": 0})
+    page = Page(render(REPORT.model_copy(update={"region": region})))
+    assert "doubtful" not in page.text.lower()
