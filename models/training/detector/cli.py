@@ -116,11 +116,12 @@ def fit_detector(
     """
     import torch
 
-    from models.allocator import keep_freed_memory
+    from models.allocator import keep_few_kernels, keep_freed_memory
     from models.training.detector.sprites import ImageStore
     from models.training.detector.train import DataPaths, plan_detector, train_detector
 
     keep_freed_memory()
+    keep_few_kernels()
     torch.set_num_threads(threads)
     scores = train_detector(
         DataPaths(fields, cells, root),

@@ -69,7 +69,7 @@ def leave_detector_out(
     """
     import torch
 
-    from models.allocator import keep_freed_memory
+    from models.allocator import keep_few_kernels, keep_freed_memory
     from models.detector import Detector
     from models.training.detector.evaluate import evaluate_crops, evaluate_fields
     from models.training.detector.fields import load_cells, load_fields
@@ -77,6 +77,7 @@ def leave_detector_out(
     from models.training.detector.train import DataPaths, plan_detector, train_detector
 
     keep_freed_memory()
+    keep_few_kernels()
     torch.set_num_threads(threads)
     data, store = DataPaths(fields, cells, root), ImageStore(root)
     plan = plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed)
