@@ -43,13 +43,6 @@ VERIFIER_EPOCHS = click.option(
     show_default=True,
     help="Of the verifier.",
 )
-VERIFIERS = click.option(
-    "--verifiers",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="So many verifiers are fitted and their weights averaged.",
-)
 STEPS = click.option(
     "--steps",
     type=click.IntRange(min=1),
@@ -87,7 +80,6 @@ THREADS = click.option("--threads", type=click.IntRange(min=1), default=2, show_
 @STEPS
 @VERIFIER_EPOCHS
 @VERIFIER_STEPS
-@VERIFIERS
 @BATCH
 @SEED
 @THREADS
@@ -109,7 +101,6 @@ def fit_detector(
     steps: int,
     verifier_epochs: int,
     verifier_steps: int,
-    verifiers: int,
     batch: int,
     seed: int,
     threads: int,
@@ -135,7 +126,7 @@ def fit_detector(
     scores = train_detector(
         DataPaths(fields, cells, root),
         ImageStore(root),
-        plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed, verifiers),
+        plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed),
         out,
         name=name,
         version=version_,

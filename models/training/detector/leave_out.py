@@ -16,7 +16,6 @@ from models.training.detector.cli import (
     THREADS,
     VERIFIER_EPOCHS,
     VERIFIER_STEPS,
-    VERIFIERS,
     draw_crops,
     draw_table,
     say_epoch,
@@ -36,7 +35,6 @@ of crops no cell is pasted."""
 @STEPS
 @VERIFIER_EPOCHS
 @VERIFIER_STEPS
-@VERIFIERS
 @BATCH
 @SEED
 @THREADS
@@ -58,7 +56,6 @@ def leave_detector_out(
     steps: int,
     verifier_epochs: int,
     verifier_steps: int,
-    verifiers: int,
     batch: int,
     seed: int,
     threads: int,
@@ -83,7 +80,7 @@ def leave_detector_out(
     keep_few_kernels()
     torch.set_num_threads(threads)
     data, store = DataPaths(fields, cells, root), ImageStore(root)
-    plan = plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed, verifiers)
+    plan = plan_detector(epochs, steps, verifier_epochs, verifier_steps, batch, seed)
     for group in groups:
         sources = tuple(group.split("+"))
         scores = train_detector(

@@ -4,7 +4,7 @@ First the heat map, then the verifier, which learns from the heat map's peaks.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +35,7 @@ CANVAS_PX: Final = 128
 CANDIDATE_CANVAS_PX: Final = 160
 VERIFIER_SEED: Final = 1000
 HEATMAP_CHECKPOINT: Final = "checkpoint.pt"
-VERIFIER_CHECKPOINT: Final = "verifier{}.pt"
-"""Of the first without a number, of those after it from 2."""
+VERIFIER_CHECKPOINT: Final = "verifier.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +60,14 @@ class DetectorPlan:
     Attributes:
         heatmap: of the heat map, on canvases of `CANVAS_PX`.
         verifier: of the verifier, on candidates of canvases of `CANDIDATE_CANVAS_PX`.
-        verifiers: so many are fitted, each on canvases of its own, and their weights averaged.
     """
 
     heatmap: FitPlan
     verifier: FitPlan
-    verifiers: int = 1
 
 
 def plan_detector(
-    epochs: int,
-    steps: int,
-    verifier_epochs: int,
-    verifier_steps: int,
-    batch: int,
-    seed: int,
-    verifiers: int = 1,
+    epochs: int, steps: int, verifier_epochs: int, verifier_steps: int, batch: int, seed: int
 ) -> DetectorPlan:
     """The usual plan at these lengths; the verifier sees other canvases than the heat map did."""
     return DetectorPlan(
@@ -89,7 +80,6 @@ def plan_detector(
             weight_decay=1e-2,
             seed=seed + VERIFIER_SEED,
         ),
-        verifiers,
     )
 
 
@@ -159,25 +149,24 @@ def train_detector(
             resume=resume,
             on_epoch=tell("heatmap"),
         )
-    verifiers = []
-    for number in range(1, plan.verifiers + 1):
-        one = replace(plan.verifier, seed=plan.verifier.seed + VERIFIER_SEED * (number - 1))
-        torch.manual_seed(one.seed)
-        verifiers.append(VerifierNet())
-        load_imagenet(verifiers[-1], "efficientnet_lite0")
-        fit_network(
-            verifiers[-1],
-            CandidateDataset(
-                canvases(one, CANDIDATE_CANVAS_PX), network.heatmap.eval(), seed=one.seed
-            ),
-            verifier_loss,
-            one,
-            out / VERIFIER_CHECKPOINT.format("" if number == 1 else number),
-            collate=join_samples,
-            resume=resume,
-            on_epoch=tell("verifier" if plan.verifiers == 1 else f"verifier {number}"),
-        )
-    network.verifier = average_networks(verifiers)
+    torch.manual_seed(plan.verifier.seed)
+    network.verifier = VerifierNet()
+    load_imagenet(network.verifier, "efficientnet_lite0")
+    candidates = CandidateDataset(
+        canvases(plan.verifier, CANDIDATE_CANVAS_PX),
+        network.heatmap.eval(),
+        seed=plan.verifier.seed,
+    )
+    fit_network(
+        network.verifier,
+        candidates,
+        verifier_loss,
+        plan.verifier,
+        out / VERIFIER_CHECKPOINT,
+        collate=join_samples,
+        resume=resume,
+        on_epoch=tell("verifier"),
+    )
     sources = [field.source for field in fields] + [cell.source for cell in cells]
     card = describe_detector(
         network, name=name, version=version, sources=tuple(dict.fromkeys(sources))
@@ -188,24 +177,6 @@ def train_detector(
     scores = evaluate_fields(Detector.load(str(out)), judged, data.root)
     export_detector(network, card, scores, out)
     return scores
-
-
-def average_networks(networks: Sequence[VerifierNet]) -> VerifierNet:
-    """One network whose weights and statistics are the mean of several's.
-
-    They began with the same weights, so that their mean is a network of the same kind, and it errs
-    less where none of them was trained (Wortsman et al. 2022, arXiv:2203.05482).
-
-    Args:
-        networks: one or more; the first is changed.
-    """
-    states = [network.state_dict() for network in networks]
-    mean = {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
-        for name, value in states[0].items()
-    }
-    networks[0].load_state_dict(mean)
-    return networks[0]
 
 
 def _load_heatmap(name: str) -> HeatmapNet:
