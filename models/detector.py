@@ -16,7 +16,7 @@ from models.checkpoint import load_weights
 from models.decoding import PEAK_REACH, find_peaks, join_verdicts, read_peaks
 from models.density import relative_density
 from models.detector_card import DetectorCard, check_fields, load_detector_card
-from models.nets.folding import fold_batch_norms
+from models.nets.fusing import fuse_layers
 from models.nets.heatmap import (
     MEAN_DIAMETER_UM,
     OUTPUT_STRIDE,
@@ -57,7 +57,7 @@ class Detector:
 
     Args:
         card: what the networks expect.
-        network: with its weights; is set to inference mode and its batch norms are folded.
+        network: with its weights; is set to inference mode and its layers are fused.
         device: "cpu", "cuda", ...
     """
 
@@ -65,7 +65,7 @@ class Detector:
         self.card = card
         self._device = torch.device(device)
         self._network = network.eval()
-        fold_batch_norms(self._network)
+        fuse_layers(self._network)
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod

@@ -101,7 +101,7 @@ def _outputs(directory: Path, device: str) -> Finding:
     """Do the weights give the probabilities here that they gave at their export?"""
     what = f"outputs {directory.name}"
     try:
-        classifier = Classifier.load(str(directory), device=device).fold()
+        classifier = Classifier.load(str(directory), device=device).fuse()
         deviation = check_golden(classifier, directory)
     except ModelError as err:
         return Finding(what, False, str(err))

@@ -38,7 +38,7 @@ class LocalPredictor:
         try:
             return cls(
                 Detector.load(DEFAULT_DETECTOR, device=device),
-                Classifier.load(classifier, device=device).fold(),
+                Classifier.load(classifier, device=device).fuse(),
             )
         except ModelError as err:
             raise AnalysisError(FailureCode.MODEL_UNAVAILABLE, str(err)) from err

@@ -37,12 +37,12 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
-        self.relu = relu
+        self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        y: Tensor = self.norm(self.conv(x))
-        return F.relu(y, inplace=True) if self.relu else y
+        y: Tensor = self.relu(self.norm(self.conv(x)))
+        return y
 
 
 class Residual(nn.Module):

@@ -31,8 +31,10 @@ class Bottleneck(nn.Module):
         out = planes * EXPANSION
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
         self.bn1 = norm(width)
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, groups=CARDINALITY, bias=False)
         self.bn2 = norm(width)
+        self.relu2 = nn.ReLU(inplace=True)
         self.conv3 = nn.Conv2d(width, out, 1, bias=False)
         self.bn3 = norm(out)
         self.downsample: nn.Sequential | None = None
@@ -43,8 +45,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) → (N, planes · 4, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        x = self.relu1(self.bn1(self.conv1(x)))
+        x = self.relu2(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
         x += shortcut
         return F.relu(x, inplace=True)
@@ -65,6 +67,7 @@ class ResNeXt(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = norm(64)
+        self.relu1 = nn.ReLU(inplace=True)
         channels = 64
         stages = []
         for index, (planes, depth) in enumerate(zip(STAGE_PLANES, depths, strict=True)):
@@ -82,7 +85,7 @@ class ResNeXt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, n_classes) logits."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.relu1(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]

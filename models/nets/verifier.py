@@ -10,30 +10,25 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.nets.efficientnet_lite import STEM, SameConv2d, batch_norm, build_blocks
+from models.nets.efficientnet_lite import Trunk, build_blocks
 
 BLOCKS: Final = 11
 DROPOUT: Final = 0.2
 
 
-class VerifierNet(nn.Module):
+class VerifierNet(Trunk):
     """Crops, as `models.verifier.render` gives them, to logits.
 
     Parameters bear the names of `EfficientNetLite`, whose weights it may begin with.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._conv_stem = SameConv2d(3, STEM, 3, 2)
-        self._bn0 = batch_norm(STEM)
         blocks = build_blocks()[:BLOCKS]
-        self._blocks = nn.ModuleList(blocks)
+        super().__init__(blocks)
         self._fc = nn.Linear(blocks[-1].channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, 3, H, W) to (N,): the logit of "a leukocyte is at the centre"."""
-        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
-        for block in self._blocks:
-            x = block(x)
-        logits: Tensor = self._fc(F.dropout(x.mean((2, 3)), DROPOUT, self.training))
+        x = self.features(x).mean((2, 3))
+        logits: Tensor = self._fc(F.dropout(x, DROPOUT, self.training))
         return logits[:, 0]

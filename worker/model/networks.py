@@ -62,7 +62,7 @@ class Networks:
         device = device or default_device()
         return cls(
             Detector.load(DEFAULT_DETECTOR, device=device),
-            Classifier.load(classifier, device=device).fold(),
+            Classifier.load(classifier, device=device).fuse(),
         )
 
     @property
@@ -105,7 +105,7 @@ class Networks:
             raise WeightsUnavailable(
                 f"no classifier called {name!r} is installed; weights here: {', '.join(known)}"
             )
-        loaded = Classifier.load(name, root=self._root, device=self.device).fold()
+        loaded = Classifier.load(name, root=self._root, device=self.device).fuse()
         with self._lock:
             self._others[name] = loaded
             while len(self._others) > max(1, self._kept):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,12 @@ def test_bare_glass_holds_no_leukocyte(detector):
 
 def test_only_peaks_of_the_rim_are_left_out_where_these_are_not_wanted(detector, monkeypatch):
     rgb, _ = paint_field(400, 520, detector.card.um_per_px)
-    everywhere = detector.detect(rgb[None], WHITE, RED_CELL)[0]
+
+    def told(peak):
+        """As a report tells it: a crop's logit hangs on how many are in its batch, by rounding."""
+        return replace(peak, score=round(peak.score, 4))
+
+    everywhere = [told(peak) for peak in detector.detect(rgb[None], WHITE, RED_CELL)[0]]
     looked_at = []
 
     def count(network, density, rows, cols, device):
@@ -52,8 +58,8 @@ def test_only_peaks_of_the_rim_are_left_out_where_these_are_not_wanted(detector,
     for peak in everywhere:
         for rim_px in (0, int(min(peak.x, peak.y, 520 - peak.x, 400 - peak.y))):
             (found,) = detector.detect(rgb[None], WHITE, RED_CELL, rim_px=rim_px)
-            assert [one.score for one in found if one == peak], (peak, rim_px)
-            assert set(found) <= set(everywhere)
+            assert peak in map(told, found), (peak, rim_px)
+            assert set(map(told, found)) <= set(everywhere)
             low, right, bottom = rim_px - 2.0, 520 - rim_px + 2.0, 400 - rim_px + 2.0
             assert all(low <= one.x <= right and low <= one.y <= bottom for one in found)
     assert min(looked_at) < max(looked_at)

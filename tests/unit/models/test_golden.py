@@ -47,13 +47,13 @@ def test_the_patches_are_cells_that_the_served_weights_tell_apart():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 4])
-@pytest.mark.parametrize("folded", [False, True])
-def test_the_served_weights_say_what_they_said_at_export(threads, batch_size, folded):
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_served_weights_say_what_they_said_at_export(threads, batch_size, fused):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         classifier = Classifier.load()
-        classifier = classifier.fold() if folded else classifier
+        classifier = classifier.fuse() if fused else classifier
         classifier.batch_size = batch_size
         deviation = check_golden(classifier, SERVED)
     finally:
