@@ -43,6 +43,11 @@ def regrouped_report(name: str = BLASTS_AND_PROMYELOCYTES.name) -> Report:
     return report_of(cells, parameters=ScanParameters(blasts=group))[0]
 
 
+def report_of_few_leukocytes() -> Report:
+    """So few that the model's errors hide any percentage."""
+    return report_of(cells_with({CellClass.NGS: 4}))[0]
+
+
 REPORTS = {
     "golden": golden_report(),
     "mixed": report_of(random_cells(400))[0],
@@ -51,4 +56,5 @@ REPORTS = {
     "every class": report_of_every_class(),
     "no blast class": report_without_blast_classes(),
     "regrouped": regrouped_report(),
+    "few leukocytes": report_of_few_leukocytes(),
 }

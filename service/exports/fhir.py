@@ -41,6 +41,7 @@ _XHTML: Final = "http://www.w3.org/1999/xhtml"
 _ABSENT_REASONS: Final = {
     Absence.UNSUPPORTED: ("unsupported", "Unsupported"),
     Absence.NO_LEUKOCYTES: ("not-applicable", "Not Applicable"),
+    Absence.ERRORS_HIDE_ALL: ("not-applicable", "Not Applicable"),
 }
 _NOT_IN_A_STRING: Final = dict.fromkeys(
     (

@@ -35,16 +35,21 @@ class Absence(StrEnum):
 
     UNSUPPORTED = "unsupported"
     NO_LEUKOCYTES = "no leukocytes"
+    ERRORS_HIDE_ALL = "errors hide all"
 
 
 ABSENCES: Final = {
     Absence.UNSUPPORTED: "Not supported: the model cannot recognise these cells; how many there "
     "are is unknown, not zero.",
     Absence.NO_LEUKOCYTES: "No leukocytes were found: there is nothing to take a percentage of.",
+    Absence.ERRORS_HIDE_ALL: "None: with so few leukocytes the model's errors hide any percentage.",
 }
 """The reasons in words."""
 
 DOUBTFUL: Final = "Objects that may be leukocytes, not counted"
+
+CHANCE_ALONE: Final = "The 95 % interval of the percentage is of chance alone"
+NOT_FROM_NONE: Final = "With the model's errors this count cannot be told from none."
 
 Value = float | str | tuple[float, float]
 """A number, a text, or the lower and upper end of an interval."""
@@ -113,8 +118,8 @@ def list_warnings(report: Report) -> tuple[str, ...]:
     return tuple(flag.message for flag in warnings)
 
 
-def summarise(report: Report) -> tuple[str, str]:
-    """The statement, and the blasts in a sentence that says which classes they are."""
+def summarise(report: Report) -> tuple[str, ...]:
+    """The statement, the blasts with the classes they are, and what the model's errors leave."""
     blast = report.blast
     count = "an unknown number" if blast.count is None else str(blast.count)
     share = ""
@@ -122,7 +127,8 @@ def summarise(report: Report) -> tuple[str, str]:
         lower, upper = map(format_number, blast.ci95)
         share = f", {format_number(blast.percent)} % (95 % interval {lower}–{upper} %)"
     group = f"{blast.name} ({' '.join(blast.classes)})"
-    return (report.statement, f"{group}: {count} of {report.n_leukocytes} leukocytes{share}.")
+    counted = f"{group}: {count} of {report.n_leukocytes} leukocytes{share}."
+    return (report.statement, counted, *_say_corrected(blast))
 
 
 def format_number(value: float) -> str:
@@ -181,6 +187,7 @@ def _observe_group(code: Code, group: GroupCount) -> Observation:
     components = [
         _component("count", "Leukocytes at or above the threshold", group.count, CELLS, never),
         _interval(group.ci95, absence),
+        *_list_corrected(group),
         _component("expected", "Sum of probabilities", group.expected_count, CELLS, never),
         Component("threshold", "Probability that counts", group.threshold, PROBABILITY),
         _component(
@@ -193,7 +200,7 @@ def _observe_group(code: Code, group: GroupCount) -> Observation:
         Component("group", "Name of the group", group.name),
         Component("classes", "Classes of the group", " ".join(group.classes)),
     ]
-    notes = [f"{group.name}: {name_classes(group.classes)}."]
+    notes = [f"{group.name}: {name_classes(group.classes)}.", *_note_errors(group)]
     if group.unsupported_classes:
         missing = " ".join(group.unsupported_classes)
         components.append(Component("missing", "Classes the model cannot recognise", missing))
@@ -207,6 +214,53 @@ def _observe_group(code: Code, group: GroupCount) -> Observation:
         tuple(components),
         tuple(notes),
     )
+
+
+def _list_corrected(group: GroupCount) -> tuple[Component, ...]:
+    """What the model's errors make of the percentage; nothing where they are not known."""
+    adjusted = group.adjusted
+    if adjusted is None:
+        return ()
+    return (
+        Component(
+            "adjusted", "Percentage corrected for the model's errors", adjusted.percent, PERCENT
+        ),
+        Component(
+            "adjusted-ci95", "95 % interval of the corrected percentage", adjusted.ci95, PERCENT
+        ),
+        Component(
+            "limit-of-blank",
+            "Leukocytes that may be counted by mistake where all are mature",
+            adjusted.limit_of_blank,
+            CELLS,
+        ),
+        _component(
+            "limit-of-detection",
+            "Least percentage told from none",
+            adjusted.limit_of_detection,
+            PERCENT,
+            Absence.ERRORS_HIDE_ALL,
+        ),
+    )
+
+
+def _note_errors(group: GroupCount) -> tuple[str, ...]:
+    """What the percentage's interval does not hold."""
+    if group.percent is None:
+        return ()
+    if group.adjusted is None:
+        return (f"{CHANCE_ALONE}: how often the model errs in this group is not known.",)
+    within = f"{CHANCE_ALONE}: that of the corrected percentage holds the model's errors too."
+    return (within, NOT_FROM_NONE) if group.adjusted.ci95[0] == 0 else (within,)
+
+
+def _say_corrected(group: GroupCount) -> tuple[str, ...]:
+    """The corrected percentage in sentences; nothing where the errors are not known."""
+    if group.adjusted is None:
+        return ()
+    percent, *ends = map(format_number, (group.adjusted.percent, *group.adjusted.ci95))
+    said = f"Corrected for the model's errors: {percent} % (95 % interval {'–'.join(ends)} %)."
+    return (said, NOT_FROM_NONE) if group.adjusted.ci95[0] == 0 else (said,)
 
 
 def _interval(ci95: tuple[float, float] | None, absence: Absence) -> Component:
