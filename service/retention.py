@@ -3,7 +3,7 @@
 import shutil
 import time
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ from service.intake.storage import remove_slide
 from service.slides import is_stored
 from service.store.audit import Action
 from service.store.columns import now
+from service.store.deliveries import WAITING
 from service.store.engine import writing
 from service.store.scan_rows import OPEN, ScanMissing, ScanNotOver
-from service.store.tables import IdempotencyRow, ScanRow, SlideRow
+from service.store.tables import DeliveryRow, IdempotencyRow, ScanRow, SlideRow
 
 ORPHAN_AGE_S: Final = 86_400
 """Results without a row are left alone for a day: their row may be about to be written."""
@@ -65,6 +66,8 @@ class Retention:
         """Remove what is due."""
         self.expire_requests()
         self.expire_scans()
+        self.expire_batches()
+        self.expire_deliveries()
         self.expire_originals()
         self.sweep_orphans()
 
@@ -78,7 +81,7 @@ class Retention:
 
     def expire_scans(self) -> int:
         """Purge scans whose results were kept long enough; how many."""
-        before = now() - timedelta(days=self._installation.settings.keep_results_days)
+        before = self._results_due()
         query = select(ScanRow.id).where(ScanRow.finished_at < before).limit(SLICE)
         with self._installation.engine.connect() as connection:
             due = connection.execute(query).scalars().all()
@@ -86,6 +89,23 @@ class Retention:
             with suppress(ScanMissing):  # somebody purged it just now
                 purge_scan(self._installation, scan_id, actor="system", action=Action.EXPIRED)
         return len(due)
+
+    def expire_batches(self) -> int:
+        """Forget batches and their lists of slides as long after their end as scans; how many."""
+        forgotten = self._installation.batches.forget(finished_before=self._results_due())
+        for batch_id in forgotten:
+            self._installation.audit.note("system", Action.EXPIRED, detail={"batch_id": batch_id})
+        return len(forgotten)
+
+    def expire_deliveries(self) -> int:
+        """Forget webhooks that are over as long after their scan's end as scans; how many."""
+        with writing(self._installation.engine) as connection:
+            expired = connection.execute(
+                delete(DeliveryRow).where(
+                    DeliveryRow.state != WAITING, DeliveryRow.created_at < self._results_due()
+                )
+            )
+        return int(expired.rowcount)
 
     def expire_originals(self) -> int:
         """Remove uploaded slides whose last scan ended long enough ago; how many.
@@ -137,6 +157,10 @@ class Retention:
         if removed:
             _log.info("orphans removed", files=removed)
         return removed
+
+    def _results_due(self) -> datetime:
+        """What ended before is not kept."""
+        return now() - timedelta(days=self._installation.settings.keep_results_days)
 
     def _knows_slide(self, sha256: str) -> bool:
         query = select(func.count()).where(SlideRow.sha256 == sha256, SlideRow.purged_at.is_(None))

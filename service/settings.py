@@ -150,7 +150,10 @@ class ServiceSettings(BaseSettings):
         default=30, ge=0, description="Days an uploaded slide is kept after its last scan ended."
     )
     keep_results_days: float = Field(
-        default=365, ge=0, description="Days a scan and its results are kept after it ended."
+        default=365,
+        ge=0,
+        description="Days a scan with its results, a batch with its list of slides, and a webhook"
+        " are kept after they ended.",
     )
     keep_patches: bool = Field(
         default=True, description="Keep a JPEG of every cell with the results."

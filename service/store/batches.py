@@ -4,9 +4,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, case, exists, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    and_,
+    case,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from service.contract.batch import Batch, BatchCounts, BatchSources, BatchState, ItemState
@@ -215,6 +228,19 @@ class Batches:
                 )
             )
         return ended.rowcount
+
+    def forget(self, *, finished_before: datetime) -> Sequence[str]:
+        """Forget batches that ended so long ago, with their lists of slides; returns their names.
+
+        Their scans stay.
+        """
+        due = select(BatchRow.id).where(BatchRow.finished_at < finished_before)
+        with self._engine.connect() as connection:
+            names = connection.execute(due).scalars().all()
+        for batch_id in names:  # one at a time: each holds up other writers
+            with writing(self._engine) as connection:
+                connection.execute(delete(BatchRow).where(BatchRow.id == batch_id))
+        return names
 
     def _row(self, batch_id: str) -> Row[Any]:
         query = select(BatchRow.__table__).where(BatchRow.id == batch_id)

@@ -9,6 +9,8 @@ from service.store.columns import new_id
 from service.store.tables import DeliveryRow, ScanRow
 
 SCAN_ENDED: Final = "scan.ended"
+WAITING: Final = "waiting"
+"""State of what is still to be sent."""
 
 
 def note_end(connection: Connection, scan_id: str, moment: datetime) -> None:
@@ -22,7 +24,7 @@ def note_end(connection: Connection, scan_id: str, moment: datetime) -> None:
             scan_id=scan_id,
             event=SCAN_ENDED,
             url=url,
-            state="waiting",
+            state=WAITING,
             attempts=0,
             next_at=moment,
             created_at=moment,

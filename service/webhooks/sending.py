@@ -15,6 +15,7 @@ from service.contract.record import Record
 from service.contract.scan import Scan
 from service.installation import Installation
 from service.store.columns import now
+from service.store.deliveries import WAITING
 from service.store.engine import writing
 from service.store.scan_rows import ScanMissing
 from service.store.tables import DeliveryRow
@@ -64,7 +65,7 @@ class WebhookSender:
         with writing(self._installation.engine) as connection:
             due = connection.execute(
                 select(DeliveryRow.__table__)
-                .where(DeliveryRow.state == "waiting", DeliveryRow.next_at <= moment)
+                .where(DeliveryRow.state == WAITING, DeliveryRow.next_at <= moment)
                 .order_by(DeliveryRow.next_at)
                 .limit(SLICE)
                 .with_for_update(skip_locked=True)

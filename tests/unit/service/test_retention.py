@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, insert, select, update
 
-from service.contract.scan import ScanState
+from service.contract.batch import BatchSources
+from service.contract.scan import ScanParameters, ScanState
 from service.contract.submission import ScanMetadata
 from service.intake.limits import IntakeLimits
 from service.intake.resumable import ResumableUploads
@@ -15,13 +16,23 @@ from service.intake.storage import place_slide
 from service.problems import ApiProblem
 from service.retention import ORPHAN_AGE_S, Retention, purge_scan
 from service.store.audit import Action
+from service.store.batch_items import NewItem
+from service.store.batches import NewBatch
 from service.store.columns import now
 from service.store.creation import ClientRequest, NewScan, SlideSource
 from service.store.engine import writing
 from service.store.keys import Role
 from service.store.scan_rows import ScanMissing, ScanNotOver
 from service.store.scans import ScanFilter
-from service.store.tables import AuditRow, IdempotencyRow, ScanRow, SlideRow
+from service.store.tables import (
+    AuditRow,
+    BatchItemRow,
+    BatchRow,
+    DeliveryRow,
+    IdempotencyRow,
+    ScanRow,
+    SlideRow,
+)
 from service.submission import Submission, submit
 from tests.installations import finished_scan, waiting_scan
 from tests.slide_bytes import slide_bytes
@@ -93,6 +104,54 @@ class TestScans:
                 purge_scan(installation, scan_id, actor="a", action=Action.PURGED)
             installation.lifecycle.claim(scan_id, 1, "w")
         assert slide_of(installation).exists()
+
+
+class TestBatches:
+    def ended_days_ago(self, installation, days):
+        """A batch of two slides, one of them scanned; it ended so long ago."""
+        scan_id = finished_scan(installation)
+        asked = NewBatch(
+            name="archive",
+            sources=BatchSources(
+                roots=("/a",), globs=("*.svs",), manifest_uri=None, manifest_sha256=None
+            ),
+            parameters=ScanParameters(),
+            force=False,
+            model_sha256="2" * 64,
+            submitted_by="lis",
+            items=[NewItem("/a/1.svs"), NewItem("/a/2.svs")],
+            is_listed=True,
+        )
+        batch, _ = installation.batches.create(asked)
+        with writing(installation.engine) as connection:
+            connection.execute(update(BatchItemRow).values(state="succeeded", scan_id=scan_id))
+        assert installation.batches.finish() == 1
+        with writing(installation.engine) as connection:
+            moment = now() - timedelta(days=days)
+            connection.execute(update(BatchRow).values(finished_at=moment))
+        return batch.batch_id, scan_id
+
+    @pytest.mark.parametrize(("days", "kept"), [(364.9, True), (365.1, False)])
+    def test_a_batch_is_kept_as_long_as_a_scan(self, installation, retention, days, kept):
+        batch_id, scan_id = self.ended_days_ago(installation, days)
+        retention.run_once()
+        assert [batch.batch_id for batch in installation.batches.list(state=None, limit=9)] == (
+            [batch_id] if kept else []
+        )
+        with installation.engine.connect() as connection:
+            items = connection.execute(select(func.count()).select_from(BatchItemRow)).scalar_one()
+            noted = select(AuditRow.detail).where(AuditRow.action == Action.EXPIRED)
+            expired = connection.execute(noted).scalars().all()
+        assert items == (2 if kept else 0)
+        assert expired == ([] if kept else [{"batch_id": batch_id}])
+        assert is_there(installation, scan_id), "a scan has its own time"
+
+    def test_a_batch_that_is_not_over_stays(self, installation, retention):
+        batch_id, _ = self.ended_days_ago(installation, 1000)
+        with writing(installation.engine) as connection:
+            connection.execute(update(BatchRow).values(finished_at=None, state="paused"))
+        assert retention.expire_batches() == 0
+        installation.batches.check(batch_id)
 
 
 class TestOriginals:
@@ -253,6 +312,37 @@ def send_again(installation, caller, sha256):
     source = SlideSource(size_bytes=4, sha256=sha256)
     created = submit(installation, Submission(source, ScanMetadata(force=True), caller, "key"))
     return created.scan.scan_id if created.scan.state is ScanState.QUEUED else None
+
+
+@pytest.mark.parametrize(
+    ("state", "days", "kept"),
+    [
+        ("delivered", 364.9, True),
+        ("delivered", 365.1, False),
+        ("failed", 365.1, False),
+        ("dropped", 365.1, False),
+        ("waiting", 1000, True),
+    ],
+)
+def test_a_webhook_is_kept_as_long_as_a_scan_and_while_it_waits(
+    installation, retention, state, days, kept
+):
+    scan_id = finished_scan(installation)
+    with writing(installation.engine) as connection:
+        connection.execute(
+            insert(DeliveryRow).values(
+                id="0",
+                scan_id=scan_id,
+                event="scan.ended",
+                url="https://lis.example/ended",
+                state=state,
+                next_at=now(),
+                created_at=now() - timedelta(days=days),
+            )
+        )
+    retention.run_once()
+    with installation.engine.connect() as connection:
+        assert connection.execute(select(DeliveryRow.id)).scalars().all() == (["0"] if kept else [])
 
 
 @pytest.mark.parametrize(("days", "found"), [(6.9, True), (7.1, False)])
