@@ -94,6 +94,12 @@ class ServiceSettings(BaseSettings):
         ge=1,
         description="Uploads taken at the same time; beyond it 503 with `Retry-After`.",
     )
+    max_unfinished_uploads: int = Field(
+        default=100,
+        ge=1,
+        description="Resumable uploads that one API key may have begun and not finished; beyond it "
+        "429.",
+    )
     upload_expires_h: float = Field(
         default=24, gt=0, description="Hours after which an unfinished resumable upload is removed."
     )

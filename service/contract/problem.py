@@ -28,6 +28,7 @@ class ProblemCode(StrEnum):
     UPLOAD_ABORTED = "upload_aborted"
     UPLOAD_STALLED = "upload_stalled"
     TOO_MANY_UPLOADS = "too_many_uploads"
+    TOO_MANY_UNFINISHED = "too_many_unfinished"
     UPLOAD_NOT_FOUND = "upload_not_found"
     UPLOAD_EXPIRED = "upload_expired"
     UPLOAD_UNFINISHED = "upload_unfinished"

@@ -22,6 +22,7 @@ IntakeError
 ├── CapacityError               may pass
 │   ├── StorageFull
 │   ├── TooManyUploads
+│   ├── TooManyUnfinished       resumable uploads of one owner
 │   └── ObjectStoreUnavailable
 └── ReferenceRefused            a slide_uri
     ├── ReferenceForbidden
@@ -242,6 +243,20 @@ class TooManyUploads(CapacityError):
         super().__init__(f"{limit} uploads are running, no more are taken: try again later")
         self.limit = limit
         self.headers["Retry-After"] = "5"
+
+
+class TooManyUnfinished(CapacityError):
+    """One owner has begun as many resumable uploads as allowed and ended none of them."""
+
+    code, status = "too_many_unfinished", 429
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} resumable uploads of this key are unfinished, no more are begun: finish or"
+            " delete one, or raise SMEARSCAN_MAX_UNFINISHED_UPLOADS"
+        )
+        self.limit = limit
+        self.headers["Retry-After"] = "300"
 
 
 class ObjectStoreUnavailable(CapacityError):

@@ -17,6 +17,7 @@ class IntakeLimits:
         max_slide_bytes: largest slide.
         min_free_bytes: disk space that stays free.
         max_uploads: uploads at the same time, per process.
+        max_unfinished: resumable uploads that one owner may have begun and not finished.
         expires_s: a resumable upload without news for this long is removed.
         max_metadata_bytes: of the form's `metadata`, or of a tus upload's header.
         stall_s: an upload that sends nothing for this long is given up.
@@ -29,6 +30,7 @@ class IntakeLimits:
     max_slide_bytes: int
     min_free_bytes: int
     max_uploads: int = 64
+    max_unfinished: int = 100
     expires_s: float = 24 * 3600
     max_metadata_bytes: int = 64 * KIB
     stall_s: float = 60
@@ -48,5 +50,6 @@ class IntakeLimits:
             max_slide_bytes=settings.max_slide_bytes,
             min_free_bytes=settings.min_free_bytes,
             max_uploads=settings.max_uploads,
+            max_unfinished=settings.max_unfinished_uploads,
             expires_s=settings.upload_expires_h * 3600,
         )

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from service.contract.record import Record, Sha256
 from service.intake.errors import (
     SlideTooLarge,
+    TooManyUnfinished,
     UnsupportedUpload,
     UploadExpired,
     UploadLocked,
@@ -112,12 +113,15 @@ class ResumableUploads:
         Raises:
             SlideTooLarge: longer than the limit.
             UnsupportedUpload: `length` is 0.
+            TooManyUnfinished: the owner has as many unfinished ones as allowed.
             StorageFull: there is no room for it.
         """
         if length > self.limits.max_slide_bytes:
             raise SlideTooLarge(length, self.limits.max_slide_bytes)
         if length == 0:
             check_upload(b"")
+        if self._count_unfinished(owner) >= self.limits.max_unfinished:
+            raise TooManyUnfinished(self.limits.max_unfinished)
         check_space(self.root.uploads, self.limits.min_free_bytes, length)
         upload_id = secrets.token_hex(16)
         with storage_errors(self.limits.min_free_bytes):
@@ -254,6 +258,15 @@ class ResumableUploads:
             return
         with self.write(upload_id, owner):
             self._remove(upload_id)
+
+    def _count_unfinished(self, owner: str) -> int:
+        """Uploads that still have bytes of their own; processes may exceed a limit by a few."""
+        count = 0
+        for path in self.root.uploads.glob(f"*{BYTES}"):
+            with contextlib.suppress(UploadNotFound, UploadExpired):
+                self.look_up(path.stem, owner)
+                count += 1
+        return count
 
     def _remove(self, upload_id: str) -> None:
         self._bytes(upload_id).unlink(missing_ok=True)

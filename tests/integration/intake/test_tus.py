@@ -199,6 +199,18 @@ def test_clients_that_cannot_patch_may_post(serve: Serve) -> None:
     assert server.slides == [SHA256]
 
 
+def test_a_key_with_too_many_unfinished_uploads_is_told_so(serve: Serve) -> None:
+    server = serve(max_unfinished=1)
+    first = create(server)
+    headers = {**TUS, "Upload-Length": str(len(SLIDE))}
+    refused = http.post(f"{server.url}/v1/uploads", headers=headers)
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    assert refused.headers["Tus-Resumable"] == "1.0.0"
+    assert patch(first, 0, SLIDE).status_code == 204
+    create(server)
+
+
 def test_an_upload_of_another_key_is_not_there(serve: Serve) -> None:
     server = serve()
     url = create(server)

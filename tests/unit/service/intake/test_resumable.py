@@ -7,6 +7,7 @@ import pytest
 from service.intake.errors import (
     SlideTooLarge,
     StorageFull,
+    TooManyUnfinished,
     UnsupportedUpload,
     UploadExpired,
     UploadLocked,
@@ -83,6 +84,25 @@ def test_an_empty_upload_and_one_that_does_not_fit_are_not_created(root: DataRoo
     with pytest.raises(StorageFull):
         uploads(root, max_slide_bytes=1 << 61).create(OWNER, 1 << 60)
     assert names(root) == []
+
+
+def test_an_owner_begins_so_many_and_more_once_one_is_over(root: DataRoot) -> None:
+    few = uploads(root, max_unfinished=3)
+    whole, gone, old = with_bytes(root, SLIDE), *(few.create(OWNER, 2000) for _ in range(2))
+    with pytest.raises(TooManyUnfinished, match="3 resumable uploads of this key"):
+        few.create(OWNER, 2000)
+    assert few.create("key-2", 2000), "another owner has places of his own"
+    few.find_upload(whole, OWNER)
+    few.create(OWNER, 2000)
+    with pytest.raises(TooManyUnfinished):
+        few.create(OWNER, 2000)
+    few.remove(gone, OWNER)
+    few.create(OWNER, 2000)
+    for path in root.uploads.glob(f"{old}.*"):
+        os.utime(path, (time.time() - 10**6, time.time() - 10**6))
+    few.create(OWNER, 2000)
+    with pytest.raises(TooManyUnfinished):
+        few.create(OWNER, 2000)
 
 
 def test_one_writes_and_the_other_is_told_so(root: DataRoot) -> None:
