@@ -12,7 +12,7 @@ from typing import Final
 
 from models.taxonomy import CODES, NAMES, NOT_IN_DIFFERENTIAL, CellClass
 from service.contract.quality import Severity
-from service.contract.report import GroupCount, Report
+from service.contract.report import AdjustedShare, GroupCount, Report
 from service.exports.coding import (
     CELLS,
     MM2,
@@ -124,8 +124,7 @@ def summarise(report: Report) -> tuple[str, ...]:
     count = "an unknown number" if blast.count is None else str(blast.count)
     share = ""
     if blast.percent is not None and blast.ci95 is not None:
-        lower, upper = map(format_number, blast.ci95)
-        share = f", {format_number(blast.percent)} % (95 % interval {lower}–{upper} %)"
+        share = f", {_say_share(blast.percent, blast.ci95)}"
     group = f"{blast.name} ({' '.join(blast.classes)})"
     counted = f"{group}: {count} of {report.n_leukocytes} leukocytes{share}."
     return (report.statement, counted, *_say_corrected(blast))
@@ -251,16 +250,25 @@ def _note_errors(group: GroupCount) -> tuple[str, ...]:
     if group.adjusted is None:
         return (f"{CHANCE_ALONE}: how often the model errs in this group is not known.",)
     within = f"{CHANCE_ALONE}: that of the corrected percentage holds the model's errors too."
-    return (within, NOT_FROM_NONE) if group.adjusted.ci95[0] == 0 else (within,)
+    return (within, *_doubt_any(group.adjusted))
 
 
 def _say_corrected(group: GroupCount) -> tuple[str, ...]:
     """The corrected percentage in sentences; nothing where the errors are not known."""
     if group.adjusted is None:
         return ()
-    percent, *ends = map(format_number, (group.adjusted.percent, *group.adjusted.ci95))
-    said = f"Corrected for the model's errors: {percent} % (95 % interval {'–'.join(ends)} %)."
-    return (said, NOT_FROM_NONE) if group.adjusted.ci95[0] == 0 else (said,)
+    share = _say_share(group.adjusted.percent, group.adjusted.ci95)
+    return (f"Corrected for the model's errors: {share}.", *_doubt_any(group.adjusted))
+
+
+def _doubt_any(adjusted: AdjustedShare) -> tuple[str, ...]:
+    """Whether there may be none of the group, said where it may."""
+    return (NOT_FROM_NONE,) if adjusted.ci95[0] == 0 else ()
+
+
+def _say_share(percent: float, ci95: tuple[float, float]) -> str:
+    lower, upper = map(format_number, ci95)
+    return f"{format_number(percent)} % (95 % interval {lower}–{upper} %)"
 
 
 def _interval(ci95: tuple[float, float] | None, absence: Absence) -> Component:

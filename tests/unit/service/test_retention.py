@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 
 from service.contract.batch import BatchSources
 from service.contract.scan import ScanParameters, ScanState
@@ -327,22 +327,15 @@ def send_again(installation, caller, sha256):
 def test_a_webhook_is_kept_as_long_as_a_scan_and_while_it_waits(
     installation, retention, state, days, kept
 ):
-    scan_id = finished_scan(installation)
+    finished_scan(installation, callback_url="https://lis.example/ended")
     with writing(installation.engine) as connection:
-        connection.execute(
-            insert(DeliveryRow).values(
-                id="0",
-                scan_id=scan_id,
-                event="scan.ended",
-                url="https://lis.example/ended",
-                state=state,
-                next_at=now(),
-                created_at=now() - timedelta(days=days),
-            )
-        )
+        moment = now() - timedelta(days=days)
+        connection.execute(update(DeliveryRow).values(state=state, created_at=moment))
+        (delivery_id,) = connection.execute(select(DeliveryRow.id)).scalars()
     retention.run_once()
     with installation.engine.connect() as connection:
-        assert connection.execute(select(DeliveryRow.id)).scalars().all() == (["0"] if kept else [])
+        left = connection.execute(select(DeliveryRow.id)).scalars().all()
+    assert left == ([delivery_id] if kept else [])
 
 
 @pytest.mark.parametrize(("days", "found"), [(6.9, True), (7.1, False)])
