@@ -42,7 +42,8 @@ ABSENCES: Final = {
     Absence.UNSUPPORTED: "Not supported: the model cannot recognise these cells; how many there "
     "are is unknown, not zero.",
     Absence.NO_LEUKOCYTES: "No leukocytes were found: there is nothing to take a percentage of.",
-    Absence.ERRORS_HIDE_ALL: "None: with so few leukocytes the model's errors hide any percentage.",
+    Absence.ERRORS_HIDE_ALL: "None: for this number of leukocytes the model's errors hide any "
+    "percentage.",
 }
 """The reasons in words."""
 
