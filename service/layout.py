@@ -31,11 +31,6 @@ class DataRoot:
         return self.path / "smearscan.db"
 
     @property
-    def redis(self) -> Path:
-        """Directory of the embedded Valkey's append-only file."""
-        return self.path / "redis"
-
-    @property
     def slides(self) -> Path:
         """Stored slides by content: `slides/ab/abcdef…` (SHA-256 of the bytes, hex)."""
         return self.path / "slides"
@@ -98,7 +93,6 @@ class DataRoot:
         """
         for directory in (
             self.path,
-            self.redis,
             self.slides,
             self.uploads,
             self.results,

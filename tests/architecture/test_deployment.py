@@ -110,10 +110,11 @@ def test_docker_waits_longer_than_the_supervisor(name, grace_s):
     assert float(SERVICES[name]["stop_grace_period"].removesuffix("s")) > grace_s + 10
 
 
-def test_the_queue_is_kept_on_disk_and_never_evicted():
+def test_the_queue_is_not_kept_on_disk_and_never_evicted():
     command = SERVICES["valkey"]["command"][-1]
-    for words in ("--appendonly yes", "--maxmemory-policy noeviction", "--aof-load-truncated yes"):
+    for words in ("--appendonly no", '--save ""', "--maxmemory-policy noeviction"):
         assert words in command
+    assert "volumes" not in SERVICES["valkey"]
 
 
 def test_the_image_takes_what_the_lock_names_and_runs_as_nobody_special():

@@ -155,11 +155,16 @@ def test_a_callback_to_somebody_else_is_refused(service, demo_slide, done, url):
     assert (answer.status_code, answer.json()["code"]) == (422, "callback_refused")
 
 
-def test_a_queue_that_lost_everything_loses_no_scan(service, demo_slide, done):
-    names = [service.submit(variant(demo_slide, 20 + n))["scan_id"] for n in range(5)]
+@pytest.mark.parametrize("end", ["flushed", "killed"])
+def test_a_queue_that_lost_everything_loses_no_scan(service, demo_slide, done, end):
+    first = {"flushed": 20, "killed": 50}[end]
+    names = [service.submit(variant(demo_slide, first + n))["scan_id"] for n in range(5)]
     service.wait(lambda: bool(service.pids("slide")), "working")
-    with Redis(unix_socket_path=str(DataRoot(service.data).redis_socket)) as redis:
-        redis.flushall()
+    if end == "killed":
+        service.kill("valkey")
+    else:
+        with Redis(unix_socket_path=str(DataRoot(service.data).redis_socket)) as redis:
+            redis.flushall()
     assert [service.await_end(name)["state"] for name in names] == ["succeeded"] * 5
     assert {tries for (tries,) in rows(service, "tries", f"id IN {tuple(names)}")} == {0}
     service.wait(service.is_ready, "ready: workers make themselves known again", 30)
