@@ -44,7 +44,8 @@ class ServiceSettings(BaseSettings):
     s3_prefixes: tuple[str, ...] = Field(
         default=(),
         description="Prefixes (`s3://bucket/folder/`) whose objects may be named in `slide_uri`, "
-        "as a JSON list; needs the `s3` extra. Unset: none.",
+        "as a JSON list; needs the `s3` extra, which `make setup` and the image bring. "
+        "Unset: none.",
     )
 
     # the front

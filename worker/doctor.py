@@ -33,7 +33,6 @@ LIBRARIES: Final = (
     "torch",
     "openslide-python",
     "openslide-bin",
-    "tiffslide",
     "tifffile",
     "imagecodecs",
     "simplejpeg",

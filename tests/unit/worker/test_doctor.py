@@ -1,11 +1,13 @@
 import json
 import shutil
+from importlib.metadata import requires
 
 import pytest
+from packaging.requirements import Requirement
 
 from models.catalogue import CARD_FILE, DEFAULT_CLASSIFIER, WEIGHTS_FILE, WEIGHTS_ROOT
 from models.golden import GOLDEN_FILE
-from worker.doctor import Finding, examine
+from worker.doctor import LIBRARIES, Finding, examine
 
 
 @pytest.fixture
@@ -41,3 +43,13 @@ def test_a_missing_file_of_the_served_weights_is_a_finding(root, missing):
     finding = find(root, "outputs")
     assert not finding.ok
     assert missing in finding.detail or "no weights called" in finding.detail
+
+
+def test_every_library_that_is_asked_for_comes_with_a_plain_installation():
+    needed = [Requirement(text) for text in requires("smearscan")]
+    plain = {
+        requirement.name
+        for requirement in needed
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "worker"})
+    }
+    assert set(LIBRARIES) <= plain | {"smearscan"}
