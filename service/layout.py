@@ -71,6 +71,11 @@ class DataRoot:
         return self.run / "viewer.sock"
 
     @property
+    def metrics(self) -> Path:
+        """Directory where this machine's api processes count together."""
+        return self.run / "metrics"
+
+    @property
     def run(self) -> Path:
         """Directory of this machine's sockets, outside the data directory: that may be shared by
         several machines, and its path may be longer than a socket's can be (unix(7): 107 bytes)."""

@@ -4,13 +4,12 @@ What is served goes into SQL, where a request's model is looked up; how the proc
 Redis every few seconds under a key that dies with it, where `/readyz` and `/metrics` look.
 """
 
-import json
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from redis.exceptions import RedisError
@@ -20,6 +19,7 @@ from models.card import ClassifierCard, load_card
 from models.catalogue import CARD_FILE, WEIGHTS_ROOT
 from models.detector_card import DetectorCard
 from models.errors import ModelError
+from service.contract.health import ModelState
 from service.health import MODEL_KEYS, MODEL_TTL_S
 from service.installation import Installation
 from service.logs import configure_logs
@@ -91,9 +91,10 @@ class Announcer:
         stats = fetch_stats(self._installation.layout.model_socket)
         if stats is None:
             return
-        state = {"process": self._name, "stats": flatten(stats.model_dump())}
+        told = stats.model_dump(include={"uptime_s", "connections", "refused", "operations"})
+        state = ModelState(process=self._name, **told)
         key = MODEL_KEYS + self._name
-        self._installation.redis.set(key, json.dumps(state), ex=MODEL_TTL_S)
+        self._installation.redis.set(key, state.model_dump_json(), ex=MODEL_TTL_S)
 
 
 def installed_classifiers() -> Iterator[ClassifierCard]:
@@ -103,14 +104,3 @@ def installed_classifiers() -> Iterator[ClassifierCard]:
             yield load_card(path.parent)
         except ModelError:
             continue
-
-
-def flatten(stats: dict[str, Any]) -> dict[str, float]:
-    """Numbers of the model process's counters, by metric name."""
-    flat: dict[str, float] = {}
-    for name in ("uptime_s", "connections", "refused"):
-        flat[name] = stats[name]
-    for operation, counters in stats["operations"].items():
-        for name in ("batches", "rows", "joined", "busy_s"):
-            flat[f"{operation}_{name}"] = counters[name]
-    return flat

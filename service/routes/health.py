@@ -1,11 +1,12 @@
 """`/healthz`, `/readyz`, `/metrics`: for orchestrators, not for patients' data; no key is asked."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.access.authentication import Served
 from service.contract.health import Health, PartHealth
-from service.health import InstallationCollector, examine
+from service.health import examine
+from service.metrics import write_metrics
 
 router = APIRouter(tags=["health"])
 
@@ -37,8 +38,4 @@ def readyz(served: Served, response: Response) -> Health:
 )
 def metrics(served: Served) -> Response:
     """Prometheus metrics, text format."""
-    own = CollectorRegistry(auto_describe=False)
-    own.register(InstallationCollector(served))
-    return Response(
-        generate_latest(REGISTRY) + generate_latest(own), media_type=CONTENT_TYPE_LATEST
-    )
+    return Response(write_metrics(served), media_type=CONTENT_TYPE_LATEST)

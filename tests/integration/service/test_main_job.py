@@ -83,7 +83,7 @@ def test_metrics_tell_of_scans_requests_and_the_model(service, done):
         return service.client.get("/metrics").text
 
     # the model process tells of itself every few seconds
-    service.wait(lambda: "smearscan_model_classify_rows" in metrics(), "told", within_s=60)
+    service.wait(lambda: "smearscan_cells_total{" in metrics(), "told", within_s=60)
     text = metrics()
     assert 'smearscan_scans{queue="interactive",state="succeeded"}' in text
     assert "smearscan_http_requests_total" in text
