@@ -5,7 +5,6 @@ each under a name still blank. `number` fills in the names and appends the direc
 copied, and memory is 24 bytes a cell. The same slide, networks and parameters give the same bytes.
 """
 
-import errno
 import os
 import zlib
 from array import array
@@ -17,7 +16,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.failure import AnalysisError, FailureCode
+from service.contract.failure import NO_SPACE, AnalysisError, FailureCode
 from service.patches import (
     END,
     END64,
@@ -40,7 +39,6 @@ _VERSION: Final = 45
 _DATE: Final = (1 << 5) | 1
 """1 January 1980, the format's first day: the bytes must not depend on when they were written."""
 _BLANK: Final = b"-" * NAME_BYTES
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class PatchStore:
@@ -181,7 +179,7 @@ def _ending(count: int, size: int, offset: int) -> bytes:
 
 
 def _translate(err: OSError) -> Exception:
-    if err.errno in _FULL:
+    if err.errno in NO_SPACE:
         return AnalysisError(
             FailureCode.STORAGE_FULL,
             "The disk for results is full; no patches were kept. Free space and scan again, or scan"

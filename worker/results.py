@@ -9,7 +9,6 @@ A directory that holds anything but a result's own files is refused, so that a m
 never costs anybody's data.
 """
 
-import errno
 import os
 import shutil
 import time
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.contract.cell import Cell, DoubtfulObject
-from service.contract.failure import AnalysisError, FailureCode
+from service.contract.failure import NO_SPACE, AnalysisError, FailureCode
 from service.contract.report import Report
 from service.exports.csv import write_csv
 from service.exports.gallery import TOP_CELLS, Gallery
@@ -128,7 +127,7 @@ def write_results(target: Path, results: Results) -> None:
         _write_files(partial_dir, results)
         _put_in_place(partial_dir, target)
     except OSError as err:
-        if err.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if err.errno in NO_SPACE:
             raise AnalysisError(
                 FailureCode.STORAGE_FULL,
                 "The disk for results is full; nothing was written. Free space and scan again.",

@@ -5,7 +5,6 @@ step fenced by the attempt: whatever happened in between (cancelled, given to an
 stale process changes nothing.
 """
 
-import errno
 import os
 import shutil
 import time
@@ -19,7 +18,7 @@ from rq.timeouts import JobTimeoutException
 from sqlalchemy import Row
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from service.contract.failure import AnalysisError, Failure, FailureCode
+from service.contract.failure import NO_SPACE, AnalysisError, Failure, FailureCode
 from service.contract.scan import ScanParameters, Stage
 from service.contract.settings import AnalysisSettings
 from service.installation import Installation
@@ -93,7 +92,7 @@ def run_attempt(installation: Installation, scan_id: str, attempt: int, *, worke
         _log.warning("the database does not answer", error=type(err).__name__)
         _end_failed(installation, row, _failure(FailureCode.WORKER_LOST, _NO_DATABASE))
     except OSError as err:
-        if err.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if err.errno in NO_SPACE:
             _end_failed(installation, row, _failure(FailureCode.STORAGE_FULL, _NO_SPACE))
         else:
             _end_unexpected(installation, row, err)

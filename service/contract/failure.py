@@ -7,6 +7,7 @@ AnalysisError
 └── (raised with any other code by pipeline and worker)
 """
 
+import errno
 from enum import StrEnum
 from typing import Final
 
@@ -42,6 +43,9 @@ RETRYABLE: Final[frozenset[FailureCode]] = frozenset(
     }
 )
 """Codes for which the same slide may succeed on another try; a property of the code alone."""
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The system's errors that mean full storage: of the disk, of a quota, of a file's size."""
 
 
 class Failure(BaseModel):

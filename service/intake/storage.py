@@ -1,6 +1,5 @@
 """The content-addressed store of slides: a file's name is the SHA-256 of its bytes."""
 
-import errno
 import fcntl
 import os
 import time
@@ -8,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from service.contract.failure import NO_SPACE
 from service.intake.errors import StorageFull
 from service.layout import DataRoot
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ def storage_errors(limit: int) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno in _FULL:
+        if err.errno in NO_SPACE:
             raise StorageFull(limit) from err
         raise
 

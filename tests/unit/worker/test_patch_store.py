@@ -42,7 +42,7 @@ def write_store(folder: Path, kept: list[list[int]], order: list[int]) -> Path:
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Writes beyond `size` bytes of a file fail, as on a full disk but for the error's number."""
+    """Writes beyond `size` bytes of a file fail (EFBIG)."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -167,14 +167,15 @@ def test_a_file_without_numbers_is_not_placed_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path):
+def test_a_file_that_may_not_grow_is_full_storage_and_leaves_nothing(tmp_path):
     with (
-        pytest.raises(OSError, match="too large"),
+        pytest.raises(AnalysisError) as caught,
         file_size_limit(4096),
         PatchStore(tmp_path / "partial") as store,
     ):
         for cell in range(100):
             store.keep([cell], paint_smear(100, 100, cell)[None])
+    assert caught.value.code is FailureCode.STORAGE_FULL
     assert list(tmp_path.iterdir()) == []
 
 

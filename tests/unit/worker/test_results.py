@@ -168,7 +168,7 @@ def test_a_new_or_empty_directory_is_accepted(tmp_path: Path, name: str) -> None
     check_target(tmp_path / name)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_a_typed_failure_and_leaves_the_earlier_result(
     tmp_path: Path, code: int
 ) -> None:
