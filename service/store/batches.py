@@ -230,17 +230,23 @@ class Batches:
         return ended.rowcount
 
     def forget(self, *, finished_before: datetime) -> Sequence[str]:
-        """Forget batches that ended so long ago, with their lists of slides; returns their names.
+        """Forget batches that ended so long ago, with their lists of slides.
 
         Their scans stay.
+
+        Returns:
+            Names of those that this call removed, and no other that runs at the same time.
         """
         due = select(BatchRow.id).where(BatchRow.finished_at < finished_before)
         with self._engine.connect() as connection:
             names = connection.execute(due).scalars().all()
-        for batch_id in names:  # one at a time: each holds up other writers
-            with writing(self._engine) as connection:
-                connection.execute(delete(BatchRow).where(BatchRow.id == batch_id))
-        return names
+        return [name for name in names if self._remove(name)]
+
+    def _remove(self, batch_id: str) -> bool:
+        """Remove one by itself: each holds up other writers. False: somebody else did."""
+        with writing(self._engine) as connection:
+            removed = connection.execute(delete(BatchRow).where(BatchRow.id == batch_id))
+        return removed.rowcount == 1
 
     def _row(self, batch_id: str) -> Row[Any]:
         query = select(BatchRow.__table__).where(BatchRow.id == batch_id)

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -7,6 +8,7 @@ from service.contract.failure import AnalysisError, FailureCode
 from service.contract.scan import ScanParameters
 from service.store.batch_items import SLICE, BatchItems, NewItem
 from service.store.batches import Batches, BatchMissing, BatchOver, NewBatch
+from service.store.columns import now
 from service.store.creation import SlideSource
 from service.store.scans import Scans
 
@@ -193,3 +195,13 @@ def test_there_is_no_batch_of_another_name(batches):
     for ask in (batches.get, batches.pause, batches.resume, batches.cancel):
         with pytest.raises(BatchMissing):
             ask("0")
+
+
+def test_of_two_that_forget_at_once_one_says_that_it_did(batches):
+    made = {batches.create(wanted(roots=(f"/{n}",)))[0].batch_id for n in range(12)}
+    batches.finish()
+    later = now() + timedelta(days=1)
+    with ThreadPoolExecutor(4) as threads:
+        forgotten = list(threads.map(lambda _: batches.forget(finished_before=later), range(4)))
+    names = [name for some in forgotten for name in some]
+    assert sorted(names) == sorted(made)
