@@ -1,5 +1,6 @@
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A directory for the sockets of all installations of these tests, which goes with them."""
+    tmp_path_factory.getbasetemp()  # stays outside: it is kept for whoever looks into a failure
+    with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(directory))
+        patch.setattr(tempfile, "tempdir", str(directory))
+        yield
 
 
 @pytest.fixture(scope="session")
