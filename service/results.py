@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from sqlalchemy import Row
 
 from models.taxonomy import CODES, CellClass
-from service.contract.cell import Cell, CellFlag
+from service.contract.cell import Cell, CellFlag, DoubtfulObject
 from service.contract.report import Report
 from service.contract.scan import ScanState
+from service.exports.doubtful import read_doubtful
 from service.exports.row import FIXED_COLUMNS, PROBABILITY_COLUMNS
 from service.layout import DataRoot
 
@@ -111,6 +112,20 @@ def read_cell(directory: Path, cell_id: int) -> Cell:
     if not 1 <= cell_id <= table.num_rows:
         raise CellMissing(f"There is no cell {cell_id}: the scan has {table.num_rows}.")
     return _as_cells(table.slice(cell_id - 1, 1))[0]
+
+
+def list_doubtful(directory: Path) -> tuple[DoubtfulObject, ...]:
+    """What may be a leukocyte and was not counted, the likeliest first.
+
+    Raises:
+        ResultsGone: the results are not there, or are of a version that did not keep these.
+    """
+    try:
+        return read_doubtful(directory)
+    except FileNotFoundError as err:
+        raise ResultsGone(
+            "The doubtful objects of this scan are not on the disk: scan it again."
+        ) from err
 
 
 def find_cells(directory: Path, query: CellQuery) -> CellSlice:

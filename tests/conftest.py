@@ -26,6 +26,7 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A directory for the sockets of all installations of these tests, which goes with them."""
     tmp_path_factory.getbasetemp()  # stays outside: it is kept for whoever looks into a failure
     with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
+        directory.chmod(0o711)  # PostgreSQL's user passes through it
         patch.setenv("TMPDIR", str(directory))
         patch.setattr(tempfile, "tempdir", str(directory))
         yield

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from service.contract.cell import DoubtfulObject
 from service.contract.submission import ScanMetadata
 from service.installation import Installation
 from service.layout import DataRoot
@@ -68,6 +69,7 @@ def finished_scan(
     installation: Installation,
     number: int = 1,
     cells: ClassifiedCells | None = None,
+    doubtful: tuple[DoubtfulObject, ...] = (),
     **metadata: Any,
 ) -> str:
     """A scan that succeeded, with its result files; returns its name."""
@@ -76,7 +78,14 @@ def finished_scan(
     report, table = report_of(random_cells(200) if cells is None else cells)
     slide = report.slide.model_copy(update={"sha256": f"{number:064x}"})
     report = report.model_copy(update={"scan_id": scan_id, "slide": slide})
-    results = Results(report=report, cells=table, galleries=(), patches={}, overview_jpeg=None)
+    results = Results(
+        report=report,
+        cells=table,
+        galleries=(),
+        patches={},
+        doubtful=doubtful,
+        overview_jpeg=None,
+    )
     write_results(installation.layout.result_of(scan_id, 1), results)
     assert installation.lifecycle.succeed(scan_id, 1, report)
     return scan_id

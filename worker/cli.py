@@ -68,8 +68,9 @@ def scan(
 ) -> None:
     """Find, classify and count the leukocytes on SLIDE.
 
-    Writes report.json, report.html, cells.csv, cells.parquet and cells.geojson (QuPath) into the
-    directory given by --out. Exits 0 also for a slide without leukocytes. Research use only.
+    Writes report.json, report.html, cells.csv, cells.parquet, cells.geojson (QuPath) and
+    doubtful.csv (what may be leukocytes and was not counted) into the directory given by --out.
+    Exits 0 also for a slide without leukocytes. Research use only.
     """
     from models.catalogue import DEFAULT_WEIGHTS
     from service.contract.settings import AnalysisSettings

@@ -29,6 +29,8 @@ from service.contract.cell import Cell, DoubtfulObject
 from service.contract.failure import NO_SPACE, AnalysisError, FailureCode
 from service.contract.report import Report
 from service.exports.csv import write_csv
+from service.exports.doubtful import FILE as DOUBTFUL_FILE
+from service.exports.doubtful import write_doubtful
 from service.exports.gallery import TOP_CELLS, Gallery
 from service.exports.geojson import write_geojson
 from service.exports.html import write_html
@@ -42,6 +44,7 @@ RESULT_FILES: Final = (
     "cells.csv",
     "cells.parquet",
     "cells.geojson",
+    DOUBTFUL_FILE,
     "report.html",
 )
 """What every result holds; with patches kept, `PATCHES_FILE` as well."""
@@ -159,6 +162,8 @@ def _write_files(directory: Path, results: Results) -> None:
         write_parquet(report, cells, sink)
     with create("cells.geojson") as stream:
         write_geojson(report, cells, results.doubtful, stream)
+    with create(DOUBTFUL_FILE) as stream:
+        write_doubtful(results.doubtful, stream)
     thumbnails = {cell_id: encode_thumbnail(patch) for cell_id, patch in results.patches.items()}
     with create("report.html") as stream:
         write_html(

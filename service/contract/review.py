@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, Field
 
 from models.taxonomy import CellClass
-from service.contract.cell import Cell
+from service.contract.cell import Cell, DoubtfulObject
 from service.contract.record import Record
 
 
@@ -46,6 +46,16 @@ class ReviewedCell(Record):
 
     cell: Cell = Field(description="What the model says.")
     review: Review | None = Field(description="What a person says; null: nobody has.")
+
+
+class DoubtfulPage(Record):
+    """A part of what may be leukocytes and was not counted."""
+
+    objects: tuple[DoubtfulObject, ...] = Field(description="The likeliest first.")
+    total: int = Field(ge=0, description="Of them in all.")
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the following part; null at the end."
+    )
 
 
 class CellPage(Record):

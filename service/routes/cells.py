@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from models.taxonomy import CellClass
 from service.access.authentication import Reader, Reviewer, Served
 from service.contract.cell import CellFlag
-from service.contract.review import CellPage, Review, ReviewedCell, ReviewRequest
+from service.contract.review import CellPage, DoubtfulPage, Review, ReviewedCell, ReviewRequest
 from service.exports.spreadsheet import disarm
 from service.installation import Installation
 from service.problems import responses
@@ -21,6 +21,7 @@ from service.results import (
     CellQuery,
     ResultsGone,
     find_cells,
+    list_doubtful,
     read_cell,
     result_directory,
 )
@@ -87,6 +88,28 @@ def list_cells(
         cells=tuple(ReviewedCell(cell=c, review=reviews.get(c.id)) for c in found.cells),
         total=found.total,
         next_cursor=str(after) if found.cells and after < found.total else None,
+    )
+
+
+@router.get("/scans/{scan_id}/doubtful-objects", responses=responses(404, 409, 410))
+def list_doubtful_objects(
+    scan_id: ScanName,
+    served: Served,
+    caller: Reader,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many.")] = 100,
+    cursor: NumberCursor = None,
+) -> DoubtfulPage:
+    """What may be leukocytes of a scan that succeeded, and was counted nowhere."""
+    directory = result_directory(served.layout, served.scans.row(scan_id))
+    objects = list_doubtful(directory)
+    served.audit.note(caller.id, Action.READ_CELLS, scan_id=scan_id, detail={"doubtful": True})
+    offset = int(cursor or 0)
+    shown = objects[offset : offset + limit]
+    after = offset + len(shown)
+    return DoubtfulPage(
+        objects=shown,
+        total=len(objects),
+        next_cursor=str(after) if shown and after < len(objects) else None,
     )
 
 

@@ -41,12 +41,13 @@ def test_json_prints_the_report_and_nothing_else(scanned):
     assert json.loads(done.stdout) == json.loads((out / "report.json").read_text())
 
 
-def test_a_scan_writes_the_five_files_of_a_result(scanned):
+def test_a_scan_writes_the_six_files_of_a_result(scanned):
     out, _ = scanned
     assert sorted(path.name for path in out.iterdir()) == [
         "cells.csv",
         "cells.geojson",
         "cells.parquet",
+        "doubtful.csv",
         "report.html",
         "report.json",
     ]

@@ -31,7 +31,9 @@ def test_a_posted_slide_ends_in_a_report(service, done):
     assert report["scan_id"] == done["scan_id"]
     assert report["n_leukocytes"] == done["summary"]["n_leukocytes"] > 0
     assert report["slide"]["sha256"] == done["slide_sha256"]
-    assert len(service.cells(done["scan_id"])) == report["n_cells"]
+    doubtful = service.client.get(f"/v1/scans/{done['scan_id']}/doubtful-objects").json()
+    assert doubtful["total"] == report["region"]["doubtful_objects"]
+    assert len(service.cells(done["scan_id"])) == report["n_cells"] + doubtful["total"]
 
 
 def test_the_same_slide_is_answered_at_once(service, done, demo_slide):

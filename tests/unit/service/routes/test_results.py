@@ -4,6 +4,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from service.contract.cell import DoubtfulObject
 from service.exports.formats import FORMATS
 from service.store.audit import Action
 from tests.analyses import cells_with
@@ -49,7 +50,7 @@ def test_a_format_nobody_writes_is_not_acceptable(client, scan_id):
     assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
 
 
-@pytest.mark.parametrize("what", ["report", "report.csv", "cells", "cells/1"])
+@pytest.mark.parametrize("what", ["report", "report.csv", "cells", "cells/1", "doubtful-objects"])
 def test_a_scan_that_is_not_over_has_no_results_yet(client, installation, what):
     answer = client.get(f"/v1/scans/{waiting_scan(installation)}/{what}")
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
@@ -205,3 +206,36 @@ def test_a_running_scan_is_not_purged(client, installation):
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert json.loads(client.post(f"/v1/scans/{scan_id}/cancel").text)["state"] == "cancelled"
     assert client.delete(f"/v1/scans/{scan_id}").status_code == 204
+
+
+def doubtful(n: int) -> tuple[DoubtfulObject, ...]:
+    return tuple(
+        DoubtfulObject(x_px=k + 0.25, y_px=7.0, diameter_um=9.5, detection_score=0.6 - k / 100)
+        for k in range(n)
+    )
+
+
+def test_doubtful_objects_come_likeliest_first_and_in_parts(client, installation):
+    scan_id = finished_scan(installation, doubtful=doubtful(5))
+    address, found, cursor = f"/v1/scans/{scan_id}/doubtful-objects", [], None
+    for _ in range(3):
+        page = client.get(address, params={"limit": 2} | ({"cursor": cursor} if cursor else {}))
+        assert page.json()["total"] == 5
+        found += page.json()["objects"]
+        cursor = page.json()["next_cursor"]
+    assert cursor is None
+    assert found == [one.model_dump() for one in doubtful(5)]
+
+
+def test_a_scan_without_doubtful_objects_says_so(client, scan_id):
+    page = client.get(f"/v1/scans/{scan_id}/doubtful-objects").json()
+    assert page == {"objects": [], "total": 0, "next_cursor": None}
+
+
+def test_doubtful_objects_that_an_earlier_version_did_not_keep_are_gone(
+    client, installation, scan_id
+):
+    (installation.layout.result_of(scan_id, 1) / "doubtful.csv").unlink()
+    answer = client.get(f"/v1/scans/{scan_id}/doubtful-objects")
+    assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+    assert "scan it again" in answer.json()["detail"]
