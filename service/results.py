@@ -36,7 +36,7 @@ class ResultsGone(Exception):
 
 
 class CellMissing(Exception):
-    """The scan has no such cell."""
+    """The scan has no such cell, or doubtful object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,19 @@ def list_doubtful(directory: Path) -> tuple[DoubtfulObject, ...]:
         raise ResultsGone(
             "The doubtful objects of this scan are not on the disk: scan it again."
         ) from err
+
+
+def read_doubtful_object(directory: Path, number: int) -> DoubtfulObject:
+    """One of what may be leukocytes and was not counted.
+
+    Raises:
+        CellMissing: there is none of that number.
+        ResultsGone: as `list_doubtful`.
+    """
+    objects = list_doubtful(directory)
+    if not 1 <= number <= len(objects):
+        raise CellMissing(f"There is no doubtful object {number}: the scan has {len(objects)}.")
+    return objects[number - 1]
 
 
 def find_cells(directory: Path, query: CellQuery) -> CellSlice:

@@ -255,12 +255,13 @@ def record_doubtful(objects: Sequence[Detection]) -> tuple[DoubtfulObject, ...]:
     """What is told of objects that are not counted, rounded as cells are."""
     return tuple(
         DoubtfulObject(
+            id=number,
             x_px=round(one.x_px, 2),
             y_px=round(one.y_px, 2),
             diameter_um=round(one.diameter_um, 2),
             detection_score=round(one.score, 4),
         )
-        for one in objects
+        for number, one in enumerate(objects, start=1)
     )
 
 

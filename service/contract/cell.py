@@ -53,6 +53,7 @@ class Cell(Record):
 class DoubtfulObject(Record):
     """What may be a leukocyte and is not counted as one: the detector was not sure enough."""
 
+    id: int = Field(ge=1, description="Number among these of its scan, the likeliest first.")
     x_px: float = Field(description="Centre, level-0 frame, px, rounded to 2 decimals.")
     y_px: float = Field(description="Centre, level-0 frame, px, rounded to 2 decimals.")
     diameter_um: float = Field(gt=0, description="As the detector sees it, µm, 2 decimals.")

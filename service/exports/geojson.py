@@ -40,8 +40,8 @@ def write_geojson(
     features = chain(
         (_feature_cell(cell, um_per_px, namespace) for cell in cells),
         (
-            _feature(one, f"doubtful {n}", DOUBTFUL, DOUBTFUL_COLOUR, um_per_px, namespace)
-            for n, one in enumerate(doubtful, start=1)
+            _feature(one, f"doubtful {one.id}", DOUBTFUL, DOUBTFUL_COLOUR, um_per_px, namespace)
+            for one in doubtful
         ),
     )
     stream.write('{"type": "FeatureCollection", "features": [')

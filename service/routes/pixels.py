@@ -5,7 +5,7 @@ from fastapi import APIRouter, Depends, Request
 from service.access.authentication import Reader, Served, get_installation
 from service.contract.viewing import SlideReference
 from service.problems import responses
-from service.results import read_cell, read_report, result_directory
+from service.results import read_cell, read_doubtful_object, read_report, result_directory
 from service.routes.viewing import CellPlace, ViewedScan, make_router
 from service.slides import locate_slide
 from service.store.audit import Action
@@ -15,7 +15,7 @@ from service.viewer_client import ViewerClient
 def make_pixel_router(viewer: ViewerClient) -> APIRouter:
     """Deep zoom, patches and saliency of scans that succeeded."""
     router = APIRouter(dependencies=[Depends(_note)])
-    router.include_router(make_router(_find_scan, _find_cell, viewer, responses))
+    router.include_router(make_router(_find_scan, _find_cell, _find_doubtful, viewer, responses))
     return router
 
 
@@ -45,3 +45,10 @@ def _find_cell(request: Request, scan_id: str, cell_id: int) -> CellPlace:
     served = get_installation(request)
     cell = read_cell(result_directory(served.layout, served.scans.row(scan_id)), cell_id)
     return CellPlace(cell.x_px, cell.y_px)
+
+
+def _find_doubtful(request: Request, scan_id: str, number: int) -> CellPlace:
+    served = get_installation(request)
+    directory = result_directory(served.layout, served.scans.row(scan_id))
+    one = read_doubtful_object(directory, number)
+    return CellPlace(one.x_px, one.y_px)

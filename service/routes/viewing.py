@@ -56,9 +56,9 @@ class FindScan(Protocol):
 
 
 class FindCell(Protocol):
-    """Looks a scan's cell up; blocks, and is called from a thread."""
+    """Looks a scan's cell or doubtful object up; blocks, and is called from a thread."""
 
-    def __call__(self, request: Request, scan_id: str, cell_id: int) -> CellPlace:
+    def __call__(self, request: Request, scan_id: str, number: int, /) -> CellPlace:
         """Raises what the app answers with 404 (no such cell) or 409 (no results yet)."""
 
 
@@ -80,13 +80,15 @@ IfNoneMatch = Annotated[str | None, Header(description="ETags the client has.")]
 def make_router(
     find_scan: FindScan,
     find_cell: FindCell,
+    find_doubtful: FindCell,
     viewer: ViewerClient,
     describe_problems: DescribeProblems,
 ) -> APIRouter:
     """The routes, over the store and a viewer; who may ask is for the app to say, as dependencies
     of the router.
 
-    They raise what `find_scan` and `find_cell` raise, `ViewerError` and nothing else.
+    They raise what `find_scan`, `find_cell` and `find_doubtful` raise, `ViewerError` and nothing
+    else.
     """
     router = APIRouter(tags=["viewing"])
 
@@ -159,6 +161,24 @@ def make_router(
             jpeg = await viewer.fetch_patch(
                 scan.slide, place.x_px, place.y_px, patch_um=scan.patch_um
             )
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    @router.get(
+        "/v1/scans/{scan_id}/doubtful-objects/{number}/patch.jpg",
+        summary="Picture of a doubtful object",
+        response_class=Response,
+        responses=binary("image/jpeg", "The object, as wide as a cell's picture."),
+    )
+    async def get_doubtful_patch(
+        request: Request, scan_id: ScanName, number: CellNumber, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        """The square around what may be a leukocyte and was not counted, cut from the slide."""
+        scan = await run_in_threadpool(find_scan, request, scan_id)
+        place = await run_in_threadpool(find_doubtful, request, scan_id, number)
+        headers = _headers(scan, "patch", place.x_px, place.y_px, scan.patch_um)
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        jpeg = await viewer.fetch_patch(scan.slide, place.x_px, place.y_px, patch_um=scan.patch_um)
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     @router.get(

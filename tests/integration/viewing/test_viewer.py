@@ -226,7 +226,7 @@ def test_a_kept_patch_needs_no_viewer_and_any_other_is_cut_again(viewer, root, t
         store.keep([0], np.full((1, 400, 400, 3), 77, np.uint8))
         store.number(np.array([0]))
         store.place(tmp_path / PATCHES_FILE)
-    cells = {1: CellPlace(500, 500), 2: CellPlace(700, 500)}
+    cells = {1: CellPlace(500, 500), 2: CellPlace(700, 500), 101: CellPlace(700, 500)}
 
     async def run() -> None:
         known = {"cells": cells, "result_dir": tmp_path}
@@ -239,6 +239,9 @@ def test_a_kept_patch_needs_no_viewer_and_any_other_is_cut_again(viewer, root, t
                 region = patch_region((700, 500), 400, 29.0, slide.info.um_per_px)
                 seen = slide.read(region, 29.0 / 400)
             assert cut.content == encode_jpeg(seen, PATCH_QUALITY)
+            doubtful = await api.get("/v1/scans/s0/doubtful-objects/1/patch.jpg")
+            assert doubtful.content == cut.content, "never what is kept of the cell of that number"
+            assert (await api.get("/v1/scans/s0/doubtful-objects/2/patch.jpg")).status_code == 404
             assert (await api.get("/v1/scans/s1/cells/2/patch.jpg")).status_code == 410
 
     asyncio.run(run())
@@ -371,6 +374,7 @@ def test_the_interface_says_what_it_answers(root):
         "/v1/scans/{scan_id}/slide_files/{level}/{column}_{row}.jpeg": "image/jpeg",
         "/v1/scans/{scan_id}/cells/{cell_id}/patch.jpg": "image/jpeg",
         "/v1/scans/{scan_id}/cells/{cell_id}/saliency.png": "image/png",
+        "/v1/scans/{scan_id}/doubtful-objects/{number}/patch.jpg": "image/jpeg",
     }
     assert set(paths) == set(media)
     for path, kind in media.items():

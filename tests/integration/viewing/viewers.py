@@ -115,11 +115,14 @@ def app_of(
         except KeyError:
             raise ScanGone from None
 
+    def find_doubtful(request: Request, scan_id: str, number: int) -> CellPlace:
+        return find_cell(request, scan_id, 100 + number)
+
     def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
         return {status: {"description": "A problem."} for status in statuses}
 
     app = FastAPI()
-    app.include_router(make_router(find_scan, find_cell, viewer, describe))
+    app.include_router(make_router(find_scan, find_cell, find_doubtful, viewer, describe))
 
     async def on_error(request: Request, err: Exception) -> Response:
         assert isinstance(err, ViewerError)

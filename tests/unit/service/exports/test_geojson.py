@@ -18,8 +18,8 @@ EMPTY_REPORT, NO_CELLS = report_of(cells_of())
 
 
 DOUBTFUL = [
-    DoubtfulObject(x_px=10.5, y_px=20.0, diameter_um=12.0, detection_score=0.55),
-    DoubtfulObject(x_px=90.0, y_px=20.0, diameter_um=9.0, detection_score=0.4),
+    DoubtfulObject(id=1, x_px=10.5, y_px=20.0, diameter_um=12.0, detection_score=0.55),
+    DoubtfulObject(id=2, x_px=90.0, y_px=20.0, diameter_um=9.0, detection_score=0.4),
 ]
 
 

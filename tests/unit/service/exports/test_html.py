@@ -237,7 +237,7 @@ def test_versions_of_libraries_are_listed() -> None:
 
 
 def test_doubtful_objects_are_shown_and_said_not_to_be_counted() -> None:
-    one = DoubtfulObject(x_px=1.0, y_px=2.0, diameter_um=12.0, detection_score=0.55)
+    one = DoubtfulObject(id=1, x_px=1.0, y_px=2.0, diameter_um=12.0, detection_score=0.55)
     region = REPORT.region.model_copy(update={"doubtful_objects": 3})
     report = REPORT.model_copy(update={"region": region})
     page = Page(render(report, doubtful=[(one, JPEG), (one, None)]))

@@ -210,8 +210,10 @@ def test_a_running_scan_is_not_purged(client, installation):
 
 def doubtful(n: int) -> tuple[DoubtfulObject, ...]:
     return tuple(
-        DoubtfulObject(x_px=k + 0.25, y_px=7.0, diameter_um=9.5, detection_score=0.6 - k / 100)
-        for k in range(n)
+        DoubtfulObject(
+            id=k, x_px=k + 0.25, y_px=7.0, diameter_um=9.5, detection_score=0.6 - k / 100
+        )
+        for k in range(1, n + 1)
     )
 
 
