@@ -100,10 +100,9 @@ class Detector:
                 but for some of the last 2 px; saves looking at them.
 
         Returns:
-            For each field its peaks, each judged by itself, sorted by y, then x. Those with a score
-            of `card.threshold` are leukocytes; less, down to `card.doubtful`, is doubtful. Where
-            several are of one cell, `merge_peaks` of `models.peak` keeps one, at a distance of
-            `card.min_distance_um`. Peaks within `card.margin_px` of the field's edge may depend on
+            For each field its peaks down to a score of `card.doubtful`, each judged by itself,
+            sorted by y, then x; several may be of one cell. `judge_peaks` of `models.peak` says
+            which are leukocytes. Peaks within `card.margin_px` of the field's edge may depend on
             what lies beyond it, which is taken for glass.
 
         Raises:

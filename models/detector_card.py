@@ -30,6 +30,12 @@ class DetectorCard(BaseModel):
     doubtful: float = Field(
         gt=0, lt=1, description="Least score of what may be one and is not counted as one."
     )
+    touching: float = Field(
+        gt=0, lt=1, description="Least score of a leukocyte that touches one of `threshold`."
+    )
+    touching_um: tuple[float, float] = Field(
+        description="Least and greatest distance of the centres of leukocytes that touch."
+    )
     min_distance_um: float = Field(
         gt=0, description="Of two peaks nearer than this the better survives."
     )

@@ -1,9 +1,12 @@
-"""A leukocyte as the detector reports it."""
+"""A leukocyte as the detector reports it, and which peaks are leukocytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.spatial import cKDTree
+
+from models.detector_card import DetectorCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,41 @@ def merge_peaks(peaks: Sequence[Peak], distance: float) -> list[Peak]:
         if rank not in dropped:
             dropped.update(weaker[rank])
     return [peak for rank, peak in enumerate(ranked) if rank not in dropped]
+
+
+def judge_peaks(peaks: Sequence[Peak], card: DetectorCard) -> tuple[list[Peak], list[Peak]]:
+    """Leukocytes, and what may be some and is not counted.
+
+    A leukocyte has the card's threshold for its score; one that touches such a leukocyte, a lower
+    one. What was found beside another counts nothing beside itself.
+
+    Args:
+        peaks: of one image or slide at the card's scale, in one frame, px, each judged by itself.
+        card: of the detector that found them.
+
+    Returns:
+        Both the best score first.
+    """
+    merged = merge_peaks(peaks, card.min_distance_um / card.um_per_px)
+    sure = [peak for peak in merged if peak.score >= card.threshold]
+    unsure = merged[len(sure) :]
+    beside = _touching(unsure, sure, card)
+    return (
+        sure + [peak for peak, touches in zip(unsure, beside, strict=True) if touches],
+        [peak for peak, touches in zip(unsure, beside, strict=True) if not touches],
+    )
+
+
+def _touching(unsure: Sequence[Peak], sure: Sequence[Peak], card: DetectorCard) -> list[bool]:
+    """Which of the unsure ones are leukocytes beside one."""
+    if not sure or not unsure:
+        return [False] * len(unsure)
+    least, greatest = (um / card.um_per_px for um in card.touching_um)
+    away, _ = cKDTree([(peak.x, peak.y) for peak in sure]).query(
+        [(peak.x, peak.y) for peak in unsure]
+    )
+    scores = np.array([peak.score for peak in unsure])
+    touches: list[bool] = (
+        (scores >= card.touching) & (least <= away) & (away <= greatest)
+    ).tolist()
+    return touches

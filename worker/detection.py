@@ -6,7 +6,7 @@ holds its centre, and peaks of one cell are merged on the whole slide. So a cell
 is found once, and moving the grid changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detector_card import DetectorCard
-from models.peak import Peak, merge_peaks
+from models.peak import Peak, judge_peaks
 from service.contract.failure import RegionUnreadable
 from worker.predictor import SupportsDetect
 from worker.region import CountableRegion
@@ -202,14 +202,9 @@ def detect_leukocytes(
                 done += 1
                 on_progress(done, len(tiles))
         parts = again
-    cells: list[Detection] = []
-    doubtful: list[Detection] = []
-    for peak in merge_peaks(found, card.min_distance_um / card.um_per_px):
-        x, y = peak.x * l0_per_px, peak.y * l0_per_px
-        if region.contains(x, y):
-            cut = _is_cut(region, x, y, peak.diameter_um / 2 / um_per_px_l0)
-            kind = cells if peak.score >= card.threshold else doubtful
-            kind.append(Detection(x, y, peak.diameter_um, peak.score, cut))
+    cells, doubtful = (
+        _place_cells(kind, region, l0_per_px, um_per_px_l0) for kind in judge_peaks(found, card)
+    )
     return Detections(
         cells=tuple(sorted(cells, key=lambda cell: (cell.y_px, cell.x_px))),
         doubtful=tuple(doubtful),
@@ -237,6 +232,17 @@ def _place_peaks(tile: Tile, peaks: Sequence[Peak], card: DetectorCard) -> list[
     x0, y0 = tile.x - card.margin_px, tile.y - card.margin_px
     placed = [Peak(peak.x + x0, peak.y + y0, peak.diameter_um, peak.score) for peak in peaks]
     return [peak for peak in placed if tile.owns(peak.x, peak.y)]
+
+
+def _place_cells(
+    peaks: Sequence[Peak], region: CountableRegion, l0_per_px: float, um_per_px_l0: float
+) -> Iterator[Detection]:
+    """Peaks on the lattice whose centre is in the region, in the level-0 frame."""
+    for peak in peaks:
+        x, y = peak.x * l0_per_px, peak.y * l0_per_px
+        if region.contains(x, y):
+            cut = _is_cut(region, x, y, peak.diameter_um / 2 / um_per_px_l0)
+            yield Detection(x, y, peak.diameter_um, peak.score, cut)
 
 
 def _is_cut(region: CountableRegion, x: float, y: float, radius_px: float) -> bool:

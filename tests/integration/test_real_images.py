@@ -39,7 +39,9 @@ def mosaic(real_data, tmp_path):
     return make
 
 
-@pytest.mark.parametrize(("patient", "fewest", "most"), [("p00", 0, 3), ("p10", 33, 50)])
+@pytest.mark.parametrize(
+    ("patient", "fewest", "most"), [("p00", 0, 3), ("p10", 33, 50), ("p08", 223, 240)]
+)
 def test_leukocytes_of_a_real_smear_are_found_and_empty_ones_stay_empty(
     mosaic, predictor, patient, fewest, most
 ):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.background import estimate_background
 from models.detector import Detector
-from models.peak import Peak, merge_peaks
+from models.peak import Peak, judge_peaks
 from models.red_cell import estimate_red_cell
 from models.training.detector.fields import CellRecord, FieldRecord, read_rgb, resample
 
@@ -162,8 +162,7 @@ def _detect(
     background = estimate_background(small)
     red_cell = estimate_red_cell(small, background)
     (peaks,) = detector.detect(small[None], background, red_cell)
-    merged = merge_peaks(peaks, card.min_distance_um / card.um_per_px)
-    cells = [peak for peak in merged if peak.score >= card.threshold]
+    cells, _ = judge_peaks(peaks, card)
     return cells, np.array(small.shape[1::-1]) / np.array(rgb.shape[1::-1])
 
 

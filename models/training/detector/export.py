@@ -26,6 +26,13 @@ THRESHOLD: Final = 0.61
 """Both chosen on the validation fields and crops, and on pig left out: no source loses a cell that
 the heat map by itself found at its threshold of 0.4 (docs/experiments.md)."""
 
+TOUCHING: Final = 0.5
+"""Beside a leukocyte another is likely, and the heat map is less sure of blasts that touch."""
+
+TOUCHING_UM: Final = (8.5, 15.0)
+"""Nearer are second peaks of one cell: lobes, remains. Blasts that touch lie 8.6 to 14.6 apart
+where that was looked at (docs/experiments.md)."""
+
 DOUBTFUL: Final = 0.3
 """Half of the threshold: in laboratories it knows, up to 7 % of what reaches it is not counted, in
 one that it does not know 35 % (docs/quality.md)."""
@@ -69,6 +76,8 @@ def describe_detector(
         verdict_weight=VERDICT_WEIGHT,
         threshold=THRESHOLD,
         doubtful=DOUBTFUL,
+        touching=TOUCHING,
+        touching_um=TOUCHING_UM,
         min_distance_um=MIN_DISTANCE_UM,
         normalisation=(
             "optical density relative to the slide's glass, each channel over the density of the "
