@@ -54,12 +54,12 @@ bench: setup-dev                 ## print and store the benchmarks of this machi
 bench-large: setup-dev           ## the same scan on 20 mm² (3.8 Gpx, rendered once: 412 MB)
 	$(BIN)/python -m benchmarks.bench_slide --mm2 20
 
+PIN = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header
+
 lock: .venv/bin/uv               ## pin all dependencies anew, with hashes
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-header --extra dev pyproject.toml -o requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-header --extra worker --extra s3 -c requirements-dev.lock \
-	  pyproject.toml -o requirements.lock
+	$(PIN) --extra dev -o requirements-dev.lock
+	$(PIN) --extra worker --extra s3 -c requirements-dev.lock -o requirements.lock
 
 clean:                           ## remove what these commands made
 	rm -rf .venv $(DEMO) dist build .pytest_cache .mypy_cache .ruff_cache

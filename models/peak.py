@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.spatial import cKDTree
 
 from models.detector_card import DetectorCard
@@ -79,11 +78,9 @@ def _touching(unsure: Sequence[Peak], sure: Sequence[Peak], card: DetectorCard) 
     if not sure or not unsure:
         return [False] * len(unsure)
     least, greatest = (um / card.um_per_px for um in card.touching_um)
-    away, _ = cKDTree([(peak.x, peak.y) for peak in sure]).query(
-        [(peak.x, peak.y) for peak in unsure]
-    )
-    scores = np.array([peak.score for peak in unsure])
-    touches: list[bool] = (
-        (scores >= card.touching) & (least <= away) & (away <= greatest)
-    ).tolist()
-    return touches
+    places = [(peak.x, peak.y) for peak in unsure]
+    away, _ = cKDTree([(peak.x, peak.y) for peak in sure]).query(places)
+    return [
+        peak.score >= card.touching and least <= distance <= greatest
+        for peak, distance in zip(unsure, away.tolist(), strict=True)
+    ]

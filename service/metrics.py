@@ -5,7 +5,7 @@ docs/operations.md lists all of it.
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -27,7 +27,7 @@ from service.installation import Installation
 from service.store.columns import now
 from service.store.tables import BatchRow, DeliveryRow, ScanRow
 
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
+SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable of prometheus_client: where processes put what they count together."""
 
 

@@ -91,8 +91,13 @@ class Announcer:
         stats = fetch_stats(self._installation.layout.model_socket)
         if stats is None:
             return
-        told = stats.model_dump(include={"uptime_s", "connections", "refused", "operations"})
-        state = ModelState(process=self._name, **told)
+        state = ModelState(
+            process=self._name,
+            uptime_s=stats.uptime_s,
+            connections=stats.connections,
+            refused=stats.refused,
+            operations=stats.operations,
+        )
         key = MODEL_KEYS + self._name
         self._installation.redis.set(key, state.model_dump_json(), ex=MODEL_TTL_S)
 

@@ -29,8 +29,7 @@ from service.contract.cell import Cell, DoubtfulObject
 from service.contract.failure import NO_SPACE, AnalysisError, FailureCode
 from service.contract.report import Report
 from service.exports.csv import write_csv
-from service.exports.doubtful import FILE as DOUBTFUL_FILE
-from service.exports.doubtful import write_doubtful
+from service.exports.doubtful import DOUBTFUL_FILE, write_doubtful
 from service.exports.gallery import TOP_CELLS, Gallery
 from service.exports.geojson import write_geojson
 from service.exports.html import write_html

@@ -7,13 +7,13 @@ from typing import Final, TextIO
 
 from service.contract.cell import DoubtfulObject
 
-FILE: Final = "doubtful.csv"
-COLUMNS: Final = tuple(DoubtfulObject.model_fields)
+DOUBTFUL_FILE: Final = "doubtful.csv"
+_COLUMNS: Final = tuple(DoubtfulObject.model_fields)
 
 
 def write_doubtful(objects: Iterable[DoubtfulObject], stream: TextIO) -> None:
     """One line an object, in the order given. `stream` is opened with `newline=""`."""
-    writer = csv.DictWriter(stream, COLUMNS)
+    writer = csv.DictWriter(stream, _COLUMNS)
     writer.writeheader()
     writer.writerows(one.model_dump() for one in objects)
 
@@ -24,5 +24,5 @@ def read_doubtful(directory: Path) -> tuple[DoubtfulObject, ...]:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    with (directory / FILE).open(encoding="utf-8", newline="") as stream:
+    with (directory / DOUBTFUL_FILE).open(encoding="utf-8", newline="") as stream:
         return tuple(DoubtfulObject.model_validate(row) for row in csv.DictReader(stream))

@@ -83,11 +83,10 @@ def list_cells(
     found = find_cells(directory, query)
     served.audit.note(caller.id, Action.READ_CELLS, scan_id=scan_id)
     reviews = served.reviews.of_cells(scan_id, [cell.id for cell in found.cells])
-    after = offset + len(found.cells)
     return CellPage(
         cells=tuple(ReviewedCell(cell=c, review=reviews.get(c.id)) for c in found.cells),
         total=found.total,
-        next_cursor=str(after) if found.cells and after < found.total else None,
+        next_cursor=_next_cursor(offset, len(found.cells), found.total),
     )
 
 
@@ -105,11 +104,10 @@ def list_doubtful_objects(
     served.audit.note(caller.id, Action.READ_CELLS, scan_id=scan_id, detail={"doubtful": True})
     offset = int(cursor or 0)
     shown = objects[offset : offset + limit]
-    after = offset + len(shown)
     return DoubtfulPage(
         objects=shown,
         total=len(objects),
-        next_cursor=str(after) if shown and after < len(objects) else None,
+        next_cursor=_next_cursor(offset, len(shown), len(objects)),
     )
 
 
@@ -149,6 +147,12 @@ def export_reviews(served: Served, caller: Reader) -> StreamingResponse:
     """All reviews that hold, with the places of their cells: what retraining begins with."""
     served.audit.note(caller.id, Action.READ_CELLS, detail={"export": "reviews"})
     return StreamingResponse(_write_reviews(served), media_type="text/csv; charset=utf-8")
+
+
+def _next_cursor(offset: int, shown: int, total: int) -> str | None:
+    """Where the part after this one begins; None at the end, and beyond it."""
+    after = offset + shown
+    return str(after) if shown and after < total else None
 
 
 def _write_reviews(served: Installation) -> Iterator[str]:

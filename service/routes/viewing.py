@@ -1,7 +1,7 @@
 """Pixels: a slide's Deep Zoom pyramid, and cells with what the classifier looked at."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, Protocol
@@ -101,6 +101,27 @@ def make_router(
             **describe_problems(400, 404, 409, 410, 422, 503),
         }
 
+    async def answer_patch(
+        if_none_match: str | None,
+        scan: ViewedScan,
+        place: CellPlace,
+        *,
+        kept_as: int | None = None,
+    ) -> Response:
+        """The square around a place: as kept with the results under a cell's number, or cut."""
+
+        async def draw() -> bytes:
+            if kept_as is not None:
+                kept = await run_in_threadpool(_read_kept, scan.result_dir, kept_as)
+                if kept is not None:
+                    return kept
+            return await viewer.fetch_patch(
+                scan.slide, place.x_px, place.y_px, patch_um=scan.patch_um
+            )
+
+        headers = _headers(scan, "patch", place.x_px, place.y_px, scan.patch_um)
+        return await _answer(if_none_match, headers, "image/jpeg", draw)
+
     @router.get(
         "/v1/scans/{scan_id}/slide.dzi",
         summary="Deep Zoom descriptor",
@@ -113,10 +134,9 @@ def make_router(
         """Size of the slide and of its tiles, for OpenSeadragon and others."""
         scan = await run_in_threadpool(find_scan, request, scan_id)
         headers = _headers(scan, "dzi")
-        if matches(if_none_match, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        xml = await viewer.fetch_dzi(scan.slide)
-        return Response(xml, media_type="application/xml", headers=headers)
+        return await _answer(
+            if_none_match, headers, "application/xml", lambda: viewer.fetch_dzi(scan.slide)
+        )
 
     @router.get(
         "/v1/scans/{scan_id}/slide_files/{level}/{column}_{row}.jpeg",
@@ -135,10 +155,12 @@ def make_router(
         """A tile of the slide, in its own colours. Label and macro images are not part of it."""
         scan = await run_in_threadpool(find_scan, request, scan_id)
         headers = _headers(scan, "tile", level, column, row)
-        if matches(if_none_match, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        jpeg = await viewer.fetch_tile(scan.slide, level, column, row)
-        return Response(jpeg, media_type="image/jpeg", headers=headers)
+        return await _answer(
+            if_none_match,
+            headers,
+            "image/jpeg",
+            lambda: viewer.fetch_tile(scan.slide, level, column, row),
+        )
 
     @router.get(
         "/v1/scans/{scan_id}/cells/{cell_id}/patch.jpg",
@@ -153,15 +175,7 @@ def make_router(
         from the slide again."""
         scan = await run_in_threadpool(find_scan, request, scan_id)
         place = await run_in_threadpool(find_cell, request, scan_id, cell_id)
-        headers = _headers(scan, "patch", place.x_px, place.y_px, scan.patch_um)
-        if matches(if_none_match, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        jpeg = await run_in_threadpool(_read_kept, scan.result_dir, cell_id)
-        if jpeg is None:
-            jpeg = await viewer.fetch_patch(
-                scan.slide, place.x_px, place.y_px, patch_um=scan.patch_um
-            )
-        return Response(jpeg, media_type="image/jpeg", headers=headers)
+        return await answer_patch(if_none_match, scan, place, kept_as=cell_id)
 
     @router.get(
         "/v1/scans/{scan_id}/doubtful-objects/{number}/patch.jpg",
@@ -175,11 +189,7 @@ def make_router(
         """The square around what may be a leukocyte and was not counted, cut from the slide."""
         scan = await run_in_threadpool(find_scan, request, scan_id)
         place = await run_in_threadpool(find_doubtful, request, scan_id, number)
-        headers = _headers(scan, "patch", place.x_px, place.y_px, scan.patch_um)
-        if matches(if_none_match, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        jpeg = await viewer.fetch_patch(scan.slide, place.x_px, place.y_px, patch_um=scan.patch_um)
-        return Response(jpeg, media_type="image/jpeg", headers=headers)
+        return await answer_patch(if_none_match, scan, place)
 
     @router.get(
         "/v1/scans/{scan_id}/cells/{cell_id}/saliency.png",
@@ -204,19 +214,33 @@ def make_router(
         headers = _headers(
             scan, "saliency", place.x_px, place.y_px, scan.patch_um, scan.model, target
         )
-        if matches(if_none_match, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        png = await viewer.fetch_saliency(
-            scan.slide,
-            place.x_px,
-            place.y_px,
-            patch_um=scan.patch_um,
-            model=scan.model,
-            target=target,
+        return await _answer(
+            if_none_match,
+            headers,
+            "image/png",
+            lambda: viewer.fetch_saliency(
+                scan.slide,
+                place.x_px,
+                place.y_px,
+                patch_um=scan.patch_um,
+                model=scan.model,
+                target=target,
+            ),
         )
-        return Response(png, media_type="image/png", headers=headers)
 
     return router
+
+
+async def _answer(
+    if_none_match: str | None,
+    headers: Mapping[str, str],
+    media_type: str,
+    draw: Callable[[], Awaitable[bytes]],
+) -> Response:
+    """What is drawn, or that the client has it: then nothing is drawn."""
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(await draw(), media_type=media_type, headers=headers)
 
 
 def _read_kept(result_dir: FilePath | None, cell_id: int) -> bytes | None:

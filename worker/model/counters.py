@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 
+from service.contract.health import OperationState
 from worker.model.engine import BatchRecord
-from worker.model.wire import OperationStats
 
 
 @dataclass(slots=True)
@@ -34,11 +34,11 @@ class Counters:
             tally.busy_s += record.seconds
             tally.batch_rows[1 << (record.rows - 1).bit_length()] += 1
 
-    def read(self) -> dict[str, OperationStats]:
+    def read(self) -> dict[str, OperationState]:
         """All so far."""
         with self._lock:
             return {
-                operation: OperationStats(
+                operation: OperationState(
                     batches=tally.batches,
                     rows=tally.rows,
                     joined=tally.joined,

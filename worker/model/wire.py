@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from models.card import ClassifierCard
 from models.detector_card import DetectorCard
 from models.taxonomy import CellClass
+from service.contract.health import OperationState
 
 PROTOCOL: Final = 2
 """Both sides must say the same: they are of one installation, but one may be older in memory."""
@@ -131,19 +132,7 @@ class Stats(Message):
     connections: int = Field(description="Open now.")
     refused: int = Field(description="Connections turned away because there were too many.")
     classifiers: tuple[str, ...] = Field(description="In memory now.")
-    operations: dict[str, "OperationStats"]
-
-
-class OperationStats(Message):
-    """Counters of one operation; they only grow."""
-
-    batches: int = 0
-    rows: int = Field(default=0, description="Patches or fields.")
-    joined: int = Field(default=0, description="Batches that held rows of several requests.")
-    busy_s: float = Field(default=0.0, description="Time the networks computed, s.")
-    batch_rows: dict[int, int] = Field(
-        default={}, description="Histogram: batches by the power of two their rows fit in."
-    )
+    operations: dict[str, OperationState]
 
 
 class Cards(Message):
